@@ -1,0 +1,37 @@
+# make demo    a DAG run by Airflow pulls a list from the local sandbox, and shows what landed
+# make test    the tests
+# make check   lint, types, floors, build, and the wheel in an empty environment
+# make bench   what a long pull costs in memory
+# Everything is installed into .venv. Another Python: make test PYTHON=python3.12 VENV=.venv312
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test check bench clean
+.DEFAULT_GOAL := demo
+
+$(READY): pyproject.toml airflow_provider_gofundo/__init__.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/python scripts/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_wheel.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/memory.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

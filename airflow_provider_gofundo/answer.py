@@ -1,0 +1,148 @@
+"""Answer: what an HTTP answer of the server means, as a value or as one of our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import msgspec
+import requests
+
+from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoRateLimitError, GofundoResponseError
+
+T = TypeVar("T")
+
+_ADVICE = {
+    400: "The server found it malformed; check query_params and json.",
+    403: "The token is good but may not do this; check the client's rights in Gofundo, and Scope.",
+    404: "There is nothing here; check endpoint, and Host in the connection.",
+    405: "The endpoint does not know this method.",
+    409: "It conflicts with what the server has.",
+    413: "The body is too large for the server.",
+    429: "Too many requests.",
+    503: "The server is down for maintenance or overloaded.",
+}
+
+
+def require_success(response: requests.Response, *, method: str, path: str, idempotent: bool) -> None:
+    """
+    Raise the error that the status stands for, unless it is 2xx.
+
+    A 429 is given before the application has done anything, so it may be repeated whatever the method; a 5xx may
+    come after, so only an idempotent request may.
+    """
+    status = response.status_code
+    if 200 <= status < 300:
+        return
+    body = _object(response.content)
+    message = body.get("message")
+    errors = _messages_by_field(body.get("errors"))
+    transient = status == 429 or (status >= 500 and idempotent)
+    wait = retry_after(response.headers, at=datetime.now(timezone.utc))
+    kind = GofundoRateLimitError if status == 429 else GofundoApiError
+    raise kind(
+        f"{method} {path} answered {status}. {_advice(status, errors)}{_asked(wait)}",
+        status=status,
+        method=method,
+        path=path,
+        message=message if isinstance(message, str) else "",
+        errors=errors,
+        retry_in=(wait or 0.0) if transient else None,
+    )
+
+
+def decode(
+    response: requests.Response, kind: type[T], *, method: str, path: str, idempotent: bool
+) -> T:  # fmt: skip
+    """
+    Return the body as JSON of that type.
+
+    GofundoResponseError says what came instead: its media type and length, never its content. JSON that breaks
+    off was damaged on the way, so an idempotent request may be repeated.
+    """
+    body = response.content
+    try:
+        if not body.isascii():
+            body.decode()  # msgspec passes raw slices on without a look at their encoding
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        fault, damaged = "JSON of another shape", False
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        damaged = is_json(response)
+        fault = "broken JSON" if damaged else "no JSON"
+    media_type = _media_type(response) or "no content type"
+    raise GofundoResponseError(
+        f"{method} {path} answered {response.status_code} with {fault}: {media_type}, {len(body):,} bytes. "
+        + ("It was damaged on the way." if damaged else "Check endpoint, and Host in the connection."),
+        status=response.status_code,
+        method=method,
+        path=path,
+        retry_in=0.0 if damaged and idempotent else None,
+    )
+
+
+def is_json(response: requests.Response) -> bool:
+    """Whether the answer calls itself JSON."""
+    media_type = _media_type(response)
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def retry_after(headers: Mapping[str, str], *, at: datetime) -> float | None:
+    """
+    Return the seconds that Retry-After asks to wait, given as seconds or as a date (RFC 9110, 10.2.3).
+
+    None when the header is missing or unreadable. A date is counted from the server's own clock, its Date header,
+    where it sent one.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    until = _date(value)
+    if until is None:
+        return None
+    return max(0.0, (until - (_date(headers.get("Date", "")) or at)).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+
+
+def _media_type(response: requests.Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _messages_by_field(errors: object) -> dict[str, list[str]]:
+    if not isinstance(errors, dict):
+        return {}
+    return {
+        str(name): [str(text) for text in (texts if isinstance(texts, list) else [texts])]
+        for name, texts in errors.items()
+    }
+
+
+def _advice(status: int, errors: Mapping[str, Any]) -> str:
+    if errors:
+        return (
+            f"It rejects {', '.join(sorted(errors)[:10])}; the exception's `errors` holds the server's own words, "
+            "which may quote the data."
+        )
+    return _ADVICE.get(status) or (
+        "The server failed." if status >= 500 else "The server does not accept the request."
+    )
+
+
+def _asked(wait: float | None) -> str:
+    return f" It asks to wait {wait:.0f} s." if wait else ""

@@ -1,0 +1,1 @@
+"""One request: authorised, paced, retried, and checked."""

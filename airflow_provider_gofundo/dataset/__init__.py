@@ -1,0 +1,1 @@
+"""What lands: parts of records and the manifest that makes them a complete dataset."""

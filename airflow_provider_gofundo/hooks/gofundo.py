@@ -1,0 +1,97 @@
+"""GofundoHook: an Airflow Connection in, a client out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.exceptions import GofundoError
+from airflow_provider_gofundo.oauth.grants import grant_for
+from airflow_provider_gofundo.oauth.manager import TokenManager
+from airflow_provider_gofundo.oauth.store import MemoryTokenStore
+from airflow_provider_gofundo.pages.walk import walk
+from airflow_provider_gofundo.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
+    from requests_oauthlib import OAuth2Session
+
+    from airflow_provider_gofundo.pages.shapes import Page
+
+
+class GofundoHook(BaseHook):
+    """
+    Talks to a Gofundo server with the credentials of a `gofundo` connection.
+
+    `endpoint` everywhere is a path below the connection's Host, such as `api/donations`; `query_params` are the
+    parameters of its query string. All methods raise the errors of `airflow_provider_gofundo.exceptions`.
+    """
+
+    conn_name_attr = "gofundo_conn_id"
+    default_conn_name = "gofundo_default"
+    conn_type = "gofundo"
+    hook_name = "Gofundo"
+
+    def __init__(self, gofundo_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gofundo_conn_id = gofundo_conn_id
+
+    @cached_property
+    def client(self) -> GofundoClient:
+        """The client of this connection. It logs in with its first request."""
+        settings = Settings.from_connection(self.get_connection(self.gofundo_conn_id))
+        return GofundoClient(settings, TokenManager(grant_for(settings), MemoryTokenStore()))
+
+    def get_conn(self) -> OAuth2Session:
+        """
+        Return a session that is authorised now, for what the methods below do not cover.
+
+        It reaches the connection's Host only; its URLs may be paths. It neither retries nor renews its token.
+        """
+        return self.client.session()
+
+    def request(
+        self,
+        method: str,
+        endpoint: str,
+        *,
+        query_params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send one request, retried where that is safe; the answer is 2xx, or this raises."""
+        return self.client.request(method, endpoint, query_params=query_params, json=json, headers=headers)
+
+    def pages(self, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[Page]:
+        """Yield the pages of a list, first to last, with their records as raw JSON."""
+        return walk(self.client, endpoint, query_params=query_params)
+
+    def records(self, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the records of a list, first to last, decoded."""
+        for page in self.pages(endpoint, query_params=query_params):
+            for record in page.records:
+                yield msgspec.json.decode(record, type=dict[str, Any])
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in, and read the first page of Check endpoint where the connection names one."""
+        try:
+            settings = self.client.settings
+            token = self.client.tokens.token()
+            until = f", with a token until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else ""
+            found = f"{settings.grant_type} works{until}"
+            if settings.check_endpoint:
+                page = next(walk(self.client, settings.check_endpoint))
+                total = len(page.records) if page.total is None else page.total
+                found += f"; {settings.check_endpoint} answers, with {total:,} records"
+        except GofundoError as error:
+            return False, str(error)
+        return True, f"{found}."
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the client and its secrets behind when pickled; the copy makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "client"}

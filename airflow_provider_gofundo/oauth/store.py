@@ -1,0 +1,37 @@
+"""TokenStore: where a token waits between two uses."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from airflow_provider_gofundo.oauth.token import Token
+
+
+class TokenStore(Protocol):
+    """
+    Keeps one connection's token.
+
+    A shared store is read and written by many workers at once and offers no more than these two: what it loads
+    may be older than what another worker has just saved, and the last one to save wins.
+    """
+
+    def load(self) -> Token | None:
+        """Return the newest token it knows, good or not; None when there is none."""
+
+    def save(self, token: Token) -> None:
+        """Keep this token in place of the one before."""
+
+
+class MemoryTokenStore:
+    """Keeps the token for as long as this object lives."""
+
+    def __init__(self) -> None:
+        self._token: Token | None = None
+
+    def load(self) -> Token | None:
+        """Return the token saved last."""
+        return self._token
+
+    def save(self, token: Token) -> None:
+        """Keep this token."""
+        self._token = token

@@ -1,0 +1,1 @@
+"""Many requests: the list shapes of a Laravel API, and the walk through their pages."""

@@ -1,0 +1,135 @@
+"""Shapes: the ways a Laravel API answers a list, told apart by their keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import requests
+from msgspec import UNSET, Raw, UnsetType
+
+from airflow_provider_gofundo.answer import decode
+from airflow_provider_gofundo.exceptions import GofundoResponseError
+
+_STEPS = ("page", "cursor")
+_OBJECT, _LIST = ord("{"), ord("[")
+
+
+class Step(NamedTuple):
+    """The one query parameter that asks for the next page: `page` or `cursor`, and its value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """
+    One page of a list.
+
+    `records` are JSON objects as the server wrote them, each on one line. `next` is None on the last page.
+    `total` (records) and `last_page` are known of `paginate()` only; `per_page` is what the server really uses.
+    """
+
+    records: list[Raw]
+    next: Step | None = None
+    total: int | None = None
+    last_page: int | None = None
+    per_page: int | None = None
+
+
+def read_page(response: requests.Response, method: str, path: str) -> Page:
+    """Read a page of any shape; GofundoResponseError when the answer is no list of objects."""
+    body = bytes(decode(response, Raw, method=method, path=path, idempotent=True))
+    try:
+        return _page(body, pretty=b"\n" in body or b"\r" in body)
+    except (_NoList, msgspec.ValidationError) as error:
+        fault = str(error) if isinstance(error, _NoList) else "it has a list's keys with values of another type"
+    raise GofundoResponseError(
+        f"{method} {path} answered {response.status_code}, but no list of records: {fault}.",
+        status=response.status_code,
+        method=method,
+        path=path,
+    )
+
+
+class _NoList(ValueError):
+    """The JSON is not one of the list shapes."""
+
+
+class _Meta(msgspec.Struct):
+    """Where we are in the list; at the top level, or under `meta` of a Resource."""
+
+    current_page: int | None = None
+    last_page: int | None = None
+    total: int | None = None
+    per_page: int | str | None = None
+
+
+class _Links(msgspec.Struct):
+    next: str | None = None
+
+
+class _Envelope(_Meta):
+    data: Raw | UnsetType = UNSET
+    next_page_url: str | UnsetType | None = UNSET
+    links: Raw | UnsetType = UNSET
+    meta: _Meta | UnsetType = UNSET
+
+
+def _page(body: bytes, *, pretty: bool) -> Page:
+    if body[0] == _LIST:
+        return Page(records=_records(body, pretty=pretty))
+    if body[0] != _OBJECT:
+        raise _NoList("it is a single value")
+    envelope = msgspec.json.decode(body, type=_Envelope)
+    if envelope.data is UNSET:
+        return Page(records=_records(body, pretty=pretty))
+    meta = envelope if envelope.meta is UNSET else envelope.meta
+    return Page(
+        records=_records(envelope.data, pretty=pretty),
+        next=_step(_next_link(envelope)),
+        total=meta.total,
+        last_page=meta.last_page,
+        # simplePaginate() may echo it as the text that was asked for.
+        per_page=int(str(meta.per_page)) if str(meta.per_page).isdecimal() else None,
+    )
+
+
+def _next_link(envelope: _Envelope) -> str | None:
+    """Paginators name it `next_page_url`, Resources `links.next`; `links` of a paginator is a list of buttons."""
+    if envelope.next_page_url is not UNSET:
+        return envelope.next_page_url
+    if envelope.links is UNSET or memoryview(envelope.links)[0] != _OBJECT:
+        return None
+    return msgspec.json.decode(envelope.links, type=_Links).next
+
+
+def _step(link: str | None) -> Step | None:
+    """Take nothing from a link but its step: its host may be another, and the other parameters are lost."""
+    if not link:
+        return None
+    query = parse_qs(urlsplit(link).query)
+    for name in _STEPS:
+        if name in query:
+            return Step(name, query[name][-1])
+    raise _NoList("its link to the next page holds neither page nor cursor")
+
+
+def _records(data: Raw | bytes, *, pretty: bool) -> list[Raw]:
+    first = memoryview(data)[0]
+    if first == _LIST:
+        records = msgspec.json.decode(data, type=list[Raw])
+    elif first == _OBJECT:
+        # A filtered collection keeps its numeric keys and so becomes an object.
+        by_key = msgspec.json.decode(data, type=dict[str, Raw])
+        if not by_key or not all(key.isdigit() for key in by_key):
+            raise _NoList("it is one item; for that use GofundoHook.request or GofundoOperator")
+        records = list(by_key.values())
+    else:
+        raise _NoList("its data is a single value")
+    if any(memoryview(record)[0] != _OBJECT for record in records):
+        raise _NoList("some of its records are no objects")
+    return [Raw(msgspec.json.format(bytes(record), indent=-1)) for record in records] if pretty else records

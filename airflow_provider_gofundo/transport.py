@@ -1,0 +1,194 @@
+"""
+The one door to the network: sessions that can reach the connection's own server and nothing else.
+
+Everything that is sent, token requests included, leaves through `ApiAdapter`, so a timeout, the private CA, the
+refusal of redirects and of other hosts, and errors without a request inside hold everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests_oauthlib import OAuth2Session
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+
+from airflow_provider_gofundo import __version__
+from airflow_provider_gofundo.exceptions import (
+    GofundoConfigError,
+    GofundoConnectionError,
+    GofundoError,
+    GofundoResponseError,
+)
+from airflow_provider_gofundo.settings import Settings
+
+USER_AGENT = f"airflow-provider-gofundo/{__version__}"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_discreet: ContextVar[bool] = ContextVar("gofundo_discreet", default=False)
+
+
+def _may_be_logged(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not _discreet.get()
+
+
+# Below WARNING these loggers print tokens, the client secret and query strings, whatever the user meant to see.
+for _name in ("requests_oauthlib.oauth2_session", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_may_be_logged)
+
+
+def _discreetly(method: F) -> F:
+    """Silence those loggers while `method` runs, in this thread only."""
+
+    @functools.wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        before = _discreet.set(True)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            _discreet.reset(before)
+
+    return wrapper  # type: ignore[return-value]  # a wrapper has its method's signature; ParamSpec loses overloads
+
+
+class ApiAdapter(HTTPAdapter):
+    """
+    Sends requests to the connection's own origin.
+
+    requests-oauthlib refuses plain http unless a variable switches its check off for the whole process. A
+    sandbox on loopback is therefore called https up to here, and http on the wire.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._origin = _https(settings.base_url) + "/"
+        self._plain = settings.base_url.startswith("http://")
+        super().__init__(pool_connections=1)
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
+        """Send it, read the whole answer, and turn what went wrong into an error of ours."""
+        path = shown_path(request.url)
+        if not (request.url or "").startswith(self._origin):
+            raise GofundoConfigError(
+                f"Refused to call {_host(request.url)}: the token goes to {self._settings.base_url} only."
+            )
+        if self._plain:
+            request = request.copy()
+            request.url = "http" + (request.url or "")[len("https") :]
+        failure: GofundoError | None = None
+        try:
+            response = super().send(
+                request,
+                stream=True,
+                timeout=options.get("timeout") or self._settings.timeout,
+                verify=self._settings.ca_bundle or options.get("verify", True),
+                cert=options.get("cert"),
+                proxies=None if self._plain else options.get("proxies"),
+            )
+            response.content  # noqa: B018  # read here, so that a cut-off answer is one of our errors too
+        except requests.RequestException as error:
+            failure = _explain(error, str(request.method), path, self._settings)
+        # Raised out here: inside the except clause the error would carry the request and its secrets along.
+        if failure:
+            raise failure
+        if response.is_redirect:
+            raise _redirected(response, str(request.method), path)
+        return response
+
+
+class ApiSession(OAuth2Session):
+    """An OAuth2Session for one Gofundo server. URLs may be relative to the connection's Host."""
+
+    def __init__(self, settings: Settings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._base_url = settings.base_url
+        self.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+        self.adapters.clear()
+        self.mount("https://", ApiAdapter(settings))
+
+    @_discreetly
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # passes everything on
+        """Send a request, as `requests.Session.request` does."""
+        return super().request(method, _https(resolve(self._base_url, url)), *args, **kwargs)
+
+    fetch_token = _discreetly(OAuth2Session.fetch_token)
+    refresh_token = _discreetly(OAuth2Session.refresh_token)
+
+
+def resolve(base_url: str, endpoint: str) -> str:
+    """
+    Return the URL of an endpoint, which is a path below the base URL, or that whole URL.
+
+    GofundoConfigError when it points elsewhere or holds a query string.
+    """
+    if not isinstance(endpoint, str) or not endpoint.strip("/ "):
+        raise GofundoConfigError("endpoint is empty; write a path such as api/donations.")
+    for mine in (base_url, _https(base_url)):
+        if endpoint.startswith(mine + "/"):
+            endpoint = endpoint[len(mine) :]
+    if "://" in endpoint or endpoint.startswith("//"):
+        raise GofundoConfigError(
+            f"endpoint points to {_host(endpoint)}, but the connection's Host is {base_url}; write a path."
+        )
+    if "?" in endpoint or "#" in endpoint:
+        raise GofundoConfigError("endpoint holds a query string; put its parameters into query_params.")
+    if ".." in endpoint.split("/") or any(c.isspace() or ord(c) < 32 or c == "\\" for c in endpoint):
+        raise GofundoConfigError("endpoint is not a plain path; write it like api/donations.")
+    return f"{base_url}/{endpoint.lstrip('/')}"
+
+
+def shown_path(url: str | None) -> str:
+    """The part of a URL that may be shown: its path, without host, query string and leading slash."""
+    return urlsplit(url or "").path.lstrip("/")
+
+
+def _https(url: str) -> str:
+    return "https" + url[len("http") :] if url.startswith("http://") else url
+
+
+def _host(url: str | None) -> str:
+    return urlsplit(url or "").hostname or "another host"
+
+
+def _redirected(response: requests.Response, method: str, path: str) -> GofundoResponseError:
+    target = urlsplit(response.headers.get("Location", ""))
+    where = f"{target.scheme}://{target.hostname}{target.path}" if target.hostname else target.path
+    return GofundoResponseError(
+        f"{method} {path} was redirected to {where} ({response.status_code}), which is not followed. "
+        "Use the API's own endpoint, and its own address as Host in the connection.",
+        status=response.status_code,
+        method=method,
+        path=path,
+    )
+
+
+def _explain(
+    error: requests.RequestException, method: str, path: str, settings: Settings
+) -> GofundoConnectionError | GofundoConfigError:
+    """Say in our own words why there is no answer; the library's words may hold the URL and its query."""
+    host = f"{settings.base_url} ({method} {path})"
+    reason = error.args[0].reason if error.args and isinstance(error.args[0], MaxRetryError) else None
+    if isinstance(error, requests.exceptions.SSLError):
+        return GofundoConnectionError(
+            f"TLS with {host} failed: its certificate is not trusted here. Check Host, or name the private CA "
+            "in CA bundle."
+        )
+    if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
+        return GofundoConfigError(f"{method} {path} cannot be sent: a header or the URL is malformed.")
+    if isinstance(reason, NameResolutionError):
+        return GofundoConnectionError(f"No such host: {host}. Check Host in the connection.", retry_in=0)
+    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+        return GofundoConnectionError(f"Cannot connect to {host}. Check Host and Port.", retry_in=0)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return GofundoConnectionError(f"The proxy on the way to {host} failed. Check HTTPS_PROXY.", retry_in=0)
+    happened = (
+        f"No answer within {settings.timeout:g} s from" if isinstance(error, requests.Timeout) else "Cut off by"
+    )
+    return GofundoConnectionError(f"{happened} {host}.", answer_lost=True)
