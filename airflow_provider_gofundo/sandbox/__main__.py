@@ -1,0 +1,7 @@
+"""python -m airflow_provider_gofundo.sandbox"""
+
+from __future__ import annotations
+
+from .cli import main
+
+raise SystemExit(main())
