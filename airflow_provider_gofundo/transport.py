@@ -116,7 +116,13 @@ class ApiSession(OAuth2Session):
     @_discreetly
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # passes everything on
         """Send a request, as `requests.Session.request` does."""
-        return super().request(method, _https(resolve(self._base_url, url)), *args, **kwargs)
+        target = _https(resolve(self._base_url, url))
+        try:
+            return super().request(method, target, *args, **kwargs)
+        except (requests.RequestException, UnicodeError):
+            # What fails on its way is the adapter's to explain; this never got so far. The words may hold values.
+            text = f"{method} {shown_path(target)} cannot be sent: a header or the body is malformed."
+        raise GofundoConfigError(text)
 
     fetch_token = _discreetly(OAuth2Session.fetch_token)
     refresh_token = _discreetly(OAuth2Session.refresh_token)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,6 +79,22 @@ def client_of(waits: Waits) -> Iterator[ClientOf]:
 @pytest.fixture
 def client(sandbox: Sandbox, client_of: ClientOf) -> GofundoClient:
     return client_of(sandbox.url)
+
+
+Connect = Callable[..., None]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
+    """Make a URL the Airflow connection gofundo_default; what Airflow's classes do with it waits without waiting."""
+    monkeypatch.setattr("airflow_provider_gofundo.hooks.gofundo.GofundoClient", partial(GofundoClient, sleep=waits))
+
+    def make(host: str, *, extra: dict[str, Any] | None = None, **fields: Any) -> None:
+        values = {"conn_type": "gofundo", "host": host, **MACHINE, **fields}
+        values["extra"] = {"share_login": False, **(extra or {})}
+        monkeypatch.setenv("AIRFLOW_CONN_GOFUNDO_DEFAULT", json.dumps(values))
+
+    return make
 
 
 def pytest_sessionfinish() -> None:

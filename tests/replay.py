@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +42,10 @@ class Asked:
     def form(self) -> dict[str, str]:
         return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
 
+    @property
+    def for_token(self) -> bool:
+        return self.path.endswith("/oauth/token")
+
 
 TOKEN = Answer(
     body=json.dumps({"token_type": "Bearer", "expires_in": 1209600, "access_token": "replayed-access"}).encode()
@@ -59,29 +65,51 @@ def recorded(case: str) -> Answer:
     return Answer(response["status"], dict(response["headers"]), b"" if body is None else text.encode())
 
 
+Answering = Answer | Callable[[Asked], Answer]
+
+
 class Replay:
     """
     Answers queued with `answer`, in their order, for all but the token endpoint, which gives `tokens`.
 
-    The last answer of either queue is given again for as long as somebody asks.
+    The last answer of either queue is given again for as long as somebody asks. An answer may be a function of what
+    was asked; it runs in the server's thread.
     """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
-        self.answers: list[Answer] = []
-        self.tokens: list[Answer] = [TOKEN]
+        self.answers: list[Answering] = []
+        self.tokens: list[Answering] = [TOKEN]
         self.url = ""
 
-    def answer(self, *answers: Answer) -> None:
+    def answer(self, *answers: Answering) -> None:
         self.answers.extend(answers)
 
-    def next_for(self, path: str) -> Answer:
-        queue = self.tokens if path == "/oauth/token" else self.answers
-        return queue.pop(0) if len(queue) > 1 else queue[0]
+    def next_for(self, asked: Asked) -> Answer:
+        queue = self.tokens if asked.for_token else self.answers
+        answer = queue.pop(0) if len(queue) > 1 else queue[0]
+        return answer if isinstance(answer, Answer) else answer(asked)
+
+    @property
+    def token_requests(self) -> list[Asked]:
+        return [asked for asked in self.asked if asked.for_token]
+
+    @property
+    def resource_requests(self) -> list[Asked]:
+        return [asked for asked in self.asked if not asked.for_token]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are part of the tests; anything else is a fault of theirs."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
-def replay_server() -> Iterator[Replay]:
+def replay_server(tls: ssl.SSLContext | None = None) -> Iterator[Replay]:
     replay = Replay()
 
     class Handler(BaseHTTPRequestHandler):
@@ -90,10 +118,9 @@ def replay_server() -> Iterator[Replay]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
-            replay.asked.append(
-                Asked(self.command, parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items()), body)
-            )
-            answer = replay.next_for(parts.path)
+            asked = Asked(self.command, parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items()), body)
+            replay.asked.append(asked)
+            answer = replay.next_for(asked)
             if answer.drop:
                 self.close_connection = True
                 return
@@ -110,11 +137,13 @@ def replay_server() -> Iterator[Replay]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    server = _Server(("127.0.0.1", 0), Handler)
+    if tls:
+        # The handshake is left to the connection's own thread, so that a client that breaks it off stops nobody.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
     thread.start()
-    replay.url = f"http://127.0.0.1:{server.server_port}"
+    replay.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield replay
     finally:

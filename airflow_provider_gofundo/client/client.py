@@ -168,7 +168,7 @@ def _as_it_is(response: requests.Response, _method: str, _path: str) -> requests
 
 
 def _as_json(response: requests.Response, method: str, path: str) -> requests.Response:
-    if response.content or is_json(response):
+    if method != "HEAD" and (response.content or is_json(response)):
         decode(response, msgspec.Raw, method=method, path=path, idempotent=method in IDEMPOTENT)
     return response
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from fsspec import AbstractFileSystem
@@ -44,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     this shape do not say. `compression` is gzip or none.
     """
 
-    manifest_version: int = 1
+    manifest_version: Literal[1] = 1
     run: str
     source: str
     endpoint: str

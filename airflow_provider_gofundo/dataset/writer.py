@@ -16,7 +16,7 @@ from typing import IO, Literal
 import msgspec
 
 from airflow_provider_gofundo.dataset.manifest import MANIFEST_NAME, Directory, Manifest, Part, read_manifest
-from airflow_provider_gofundo.exceptions import GofundoConfigError
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ Compression = Literal["gzip", "none"]
 ABANDONED = timedelta(days=7)
 
 _STAMP = "%Y%m%dT%H%M%SZ"
-_OURS = re.compile(r"^(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}[-.]")
+_OURS = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}(-\d{5,}\.ndjson(\.gz)?|\.started|\.manifest)")
 
 
 class DatasetWriter:
@@ -55,14 +55,21 @@ class DatasetWriter:
 
     def open(self) -> None:
         """Make the directory and prove that it can be read and written; GofundoConfigError when it cannot."""
-        read_manifest(self._path)
+        if set("*?[") & set(self._path.path):
+            # Where a move is a copy, the manifest would land elsewhere than it is looked for.
+            raise GofundoConfigError(f"path {self._path} holds *, ? or [, which file systems take for a pattern.")
         probe = self._file(f"{self.run}.started")
         try:
+            read_manifest(self._path)
             self._fs.makedirs(self._path.path, exist_ok=True)
             self._fs.pipe_file(probe, b"")
             self._fs.rm_file(probe)
+        except GofundoConfigError:
+            raise
         except Exception as error:  # noqa: BLE001  # each storage raises its own
             reason = f"{type(error).__name__}: {error}"
+            with suppress(Exception):
+                self._fs.rm_file(probe)
         else:
             return
         raise GofundoConfigError(f"path {self._path} cannot be written: {reason}")
@@ -88,6 +95,9 @@ class DatasetWriter:
     def publish(self, manifest: Manifest) -> None:
         """Put the manifest in place, in one step; then remove what it replaces."""
         before = read_manifest(self._path)
+        gone = [part.name for part in manifest.parts if self._is_gone(part.name)]
+        if gone:
+            raise GofundoError(f"{len(gone)} parts of this pull are gone from {self._path}; something removed them.")
         draft = self._file(f"{self.run}.manifest")
         self._fs.pipe_file(draft, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
         self._fs.mv(draft, self._file(MANIFEST_NAME))
@@ -130,6 +140,17 @@ class DatasetWriter:
         self._fs.invalidate_cache()
         return [path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(self._path.path, detail=False)]
 
+    def _is_gone(self, name: str) -> bool:
+        """Whether a file is known to be missing; a storage that will not tell does not say so."""
+        try:
+            self._fs.invalidate_cache()
+            self._fs.info(self._file(name))
+        except FileNotFoundError:
+            return True
+        except Exception:  # noqa: BLE001  # each storage raises its own
+            return False
+        return False
+
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
             with suppress(FileNotFoundError):
@@ -144,10 +165,13 @@ class DatasetWriter:
 
 
 def _abandoned(name: str) -> bool:
-    match = _OURS.match(name)
+    match = _OURS.fullmatch(name)
     if match is None:
         return False
-    begun = datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=timezone.utc)
+    try:
+        begun = datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return False
     return begun < datetime.now(timezone.utc) - ABANDONED
 
 

@@ -30,11 +30,14 @@ class Page:
     One page of a list.
 
     `records` are JSON objects as the server wrote them, each on one line. `next` is None on the last page.
+    `number` counts from 1, and is None in cursor lists; `has_previous` is None where the list does not say.
     `total` (records) and `last_page` are known of `paginate()` only; `per_page` is what the server really uses.
     """
 
     records: list[Raw]
     next: Step | None = None
+    number: int | None = None
+    has_previous: bool | None = None
     total: int | None = None
     last_page: int | None = None
     per_page: int | None = None
@@ -42,11 +45,15 @@ class Page:
 
 def read_page(response: requests.Response, method: str, path: str) -> Page:
     """Read a page of any shape; GofundoResponseError when the answer is no list of objects."""
-    body = bytes(decode(response, Raw, method=method, path=path, idempotent=True))
     try:
+        body = bytes(decode(response, Raw, method=method, path=path, idempotent=True))
         return _page(body, pretty=b"\n" in body or b"\r" in body)
-    except (_NoList, msgspec.ValidationError) as error:
-        fault = str(error) if isinstance(error, _NoList) else "it has a list's keys with values of another type"
+    except _NoList as error:
+        fault = str(error)
+    except msgspec.ValidationError:
+        fault = "it has a list's keys with values of another type"
+    except RecursionError:
+        fault = "it is nested too deeply"
     raise GofundoResponseError(
         f"{method} {path} answered {response.status_code}, but no list of records: {fault}.",
         status=response.status_code,
@@ -66,15 +73,18 @@ class _Meta(msgspec.Struct):
     last_page: int | None = None
     total: int | None = None
     per_page: int | str | None = None
+    pagination: Raw | UnsetType = UNSET
 
 
 class _Links(msgspec.Struct):
     next: str | None = None
+    prev: str | UnsetType | None = UNSET
 
 
 class _Envelope(_Meta):
     data: Raw | UnsetType = UNSET
     next_page_url: str | UnsetType | None = UNSET
+    prev_page_url: str | UnsetType | None = UNSET
     links: Raw | UnsetType = UNSET
     meta: _Meta | UnsetType = UNSET
 
@@ -84,13 +94,22 @@ def _page(body: bytes, *, pretty: bool) -> Page:
         return Page(records=_records(body, pretty=pretty))
     if body[0] != _OBJECT:
         raise _NoList("it is a single value")
-    envelope = msgspec.json.decode(body, type=_Envelope)
+    envelope = _envelope(body)
     if envelope.data is UNSET:
         return Page(records=_records(body, pretty=pretty))
     meta = envelope if envelope.meta is UNSET else envelope.meta
+    links = _links(envelope)
+    step = _step(links.next)
+    # Taking such a page for the last would show a part of the list as the whole.
+    if step is None and (meta.current_page or 0) < (meta.last_page or 0):
+        raise _NoList(f"it is page {meta.current_page} of {meta.last_page} and has no link to the next")
+    if not (meta.pagination is UNSET and envelope.pagination is UNSET):
+        raise _NoList("it is paged in a way not known here (pagination)")
     return Page(
         records=_records(envelope.data, pretty=pretty),
-        next=_step(_next_link(envelope)),
+        next=step,
+        number=meta.current_page,
+        has_previous=None if links.prev is UNSET else links.prev is not None,
         total=meta.total,
         last_page=meta.last_page,
         # simplePaginate() may echo it as the text that was asked for.
@@ -98,20 +117,32 @@ def _page(body: bytes, *, pretty: bool) -> Page:
     )
 
 
-def _next_link(envelope: _Envelope) -> str | None:
-    """Paginators name it `next_page_url`, Resources `links.next`; `links` of a paginator is a list of buttons."""
+def _envelope(body: bytes) -> _Envelope:
+    try:
+        return msgspec.json.decode(body, type=_Envelope)
+    except msgspec.ValidationError:
+        if "data" in msgspec.json.decode(body, type=dict[str, Raw]):
+            raise
+        return _Envelope()  # one item that has fields of such names
+
+
+def _links(envelope: _Envelope) -> _Links:
+    """Paginators have `next_page_url`, Resources `links.next`; `links` of a paginator is a list of buttons."""
     if envelope.next_page_url is not UNSET:
-        return envelope.next_page_url
+        return _Links(next=envelope.next_page_url, prev=envelope.prev_page_url)
     if envelope.links is UNSET or memoryview(envelope.links)[0] != _OBJECT:
-        return None
-    return msgspec.json.decode(envelope.links, type=_Links).next
+        return _Links()
+    return msgspec.json.decode(envelope.links, type=_Links)
 
 
 def _step(link: str | None) -> Step | None:
     """Take nothing from a link but its step: its host may be another, and the other parameters are lost."""
     if not link:
         return None
-    query = parse_qs(urlsplit(link).query)
+    try:
+        query = parse_qs(urlsplit(link).query)
+    except ValueError:
+        raise _NoList("its link to the next page is no URL") from None
     for name in _STEPS:
         if name in query:
             return Step(name, query[name][-1])

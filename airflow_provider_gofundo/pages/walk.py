@@ -31,6 +31,13 @@ def walk(client: GofundoClient, endpoint: str, *, query_params: Mapping[str, Any
         page = client.fetch("GET", endpoint, read_page, query_params={**own, **_parameter(step)})
         if step is None:
             _warn_of_cap(endpoint, own, page)
+        elif _is_another(page, step):
+            raise GofundoResponseError(
+                f"GET {endpoint} was asked for {step.name} {step.value[:20]} and answered another page. The server "
+                f"ignores or damages {step.name}; check that the list is paged by it.",
+                method="GET",
+                path=endpoint,
+            )
         yield page
         step = page.next
         if step is None:
@@ -43,6 +50,13 @@ def walk(client: GofundoClient, endpoint: str, *, query_params: Mapping[str, Any
                 path=endpoint,
             )
         seen.add(step)
+
+
+def _is_another(page: Page, step: Step) -> bool:
+    """Laravel answers page 1, without a word, to a page or a cursor that it cannot read."""
+    if step.name == "page":
+        return page.number is not None and str(page.number) != step.value
+    return bool(page.records) and page.has_previous is False
 
 
 def _parameter(step: Step | None) -> dict[str, str]:
