@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -145,7 +145,8 @@ def resolve(base_url: str, endpoint: str) -> str:
         )
     if "?" in endpoint or "#" in endpoint:
         raise GofundoConfigError("endpoint holds a query string; put its parameters into query_params.")
-    if ".." in endpoint.split("/") or any(c.isspace() or ord(c) < 32 or c == "\\" for c in endpoint):
+    # requests sends %2e as a dot.
+    if ".." in unquote(endpoint).split("/") or any(c.isspace() or ord(c) < 32 or c == "\\" for c in endpoint):
         raise GofundoConfigError("endpoint is not a plain path; write it like api/donations.")
     return f"{base_url}/{endpoint.lstrip('/')}"
 

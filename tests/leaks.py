@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -46,14 +46,15 @@ def spellings(text: str) -> set[str]:
     return {text, in_json, in_json.replace("/", "\\/"), quote_plus(text), quote(text, safe="")}
 
 
-def _pattern(secrets: Iterable[str]) -> re.Pattern[str]:
-    words = {spelling for secret in secrets for spelling in spellings(secret)}
+@lru_cache
+def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
+    words = {spelling for secret in [*secrets, *_NAMES] for spelling in spellings(secret)}
     return re.compile("|".join([r"donor\d+(?:@|%40)example\.org", *map(re.escape, sorted(words))]))
 
 
 def leaks(lines: Iterable[str], secrets: Iterable[str]) -> list[str]:
     """The lines that hold one of the secrets, a donor's name or address, or a token that a sandbox gave out."""
-    pattern = _pattern([*secrets, *_NAMES])
+    pattern = _pattern(frozenset(secrets))
     return [line for line in lines if pattern.search(line) or _holds_a_token(line)]
 
 

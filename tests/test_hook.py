@@ -181,7 +181,8 @@ def test_an_instance_that_answers_html_is_told(replay: Replay, connect: Connect)
     good, text = GofundoHook().test_connection()
 
     assert not good
-    assert "Check endpoint, and Host" in text or "Check Host" in text
+    assert "text/html" in text
+    assert "Host in the connection" in text
 
 
 # --- errors, and other processes ----------------------------------------------------------------------------------

@@ -262,8 +262,8 @@ def sockets_to(port: int) -> list[socket.socket]:
     """The open sockets of this process that lead to a port of this machine."""
     found = []
     for thing in gc.get_objects():
-        if type(thing) is socket.socket and thing.fileno() != -1:
-            with suppress(OSError):
+        if type(thing) is socket.socket and thing.family == socket.AF_INET:
+            with suppress(OSError):  # closed, or listening
                 if thing.getpeername()[1] == port:
                     found.append(thing)
     return found

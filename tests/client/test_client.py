@@ -126,6 +126,8 @@ def test_a_proxy_of_the_environment_is_not_asked_for_a_sandbox(
         ("api/donations#top", "endpoint holds a query string"),
         ("api/../oauth/token", "endpoint is not a plain path"),
         ("..", "endpoint is not a plain path"),
+        ("api/%2e%2E/oauth/token", "endpoint is not a plain path"),
+        ("api/donations%2F..%2F..", "endpoint is not a plain path"),
         ("api/do nations", "endpoint is not a plain path"),
         ("api/donations\r\nX-Header: 1", "endpoint is not a plain path"),
         ("api\\donations", "endpoint is not a plain path"),

@@ -252,6 +252,19 @@ def test_a_new_token_that_is_refused_too_ends_it(replay: Replay, client_of: Clie
     assert waits == []
 
 
+def test_a_token_is_renewed_once_for_a_request_however_often_it_is_tried(
+    replay: Replay, client_of: ClientOf, waits: Waits
+) -> None:
+    refused = recorded("d03_garbage_token_json")
+    replay.answer(refused, recorded("d20_server_error_json"), refused)
+
+    with pytest.raises(GofundoAuthError):
+        client_of(replay.url).request("GET", "api/donations")
+
+    assert len(replay.token_requests) == 2
+    assert len(waits) == 1
+
+
 def test_a_login_that_breaks_off_is_tried_again(replay: Replay, client_of: ClientOf, waits: Waits) -> None:
     replay.tokens = [Answer(drop=True), recorded("d20_server_error_json"), TOKEN]
     replay.answer(GOOD)

@@ -496,10 +496,8 @@ def test_no_error_of_get_conn_holds_a_request_or_a_secret(replay: Replay, connec
 # --- 10: http needs a switch that holds for the whole process ---------------------------------------------------
 
 
-def test_a_sandbox_over_http_needs_no_switch_of_oauthlib(
-    replay: Replay, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OAUTHLIB_INSECURE_TRANSPORT", raising=False)
+def test_a_sandbox_over_http_needs_no_switch_of_oauthlib(replay: Replay, connect: Connect) -> None:
+    assert "OAUTHLIB_INSECURE_TRANSPORT" not in os.environ, "nor did anything imported so far set it"
     connect(replay.url)
     seen: list[str | None] = []
 
