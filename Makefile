@@ -1,5 +1,6 @@
 # make demo    a DAG run by Airflow pulls a list from the local sandbox, and shows what landed
 # make test    the tests
+# make system  the tests that run a whole Airflow
 # make check   lint, types, floors, build, and the wheel in an empty environment
 # make bench   what a long pull costs in memory
 # Everything is installed into .venv. Another Python: make test PYTHON=python3.12 VENV=.venv312
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test check bench clean
+.PHONY: demo test system check bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml airflow_provider_gofundo/__init__.py
@@ -22,6 +23,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+system: $(READY)
+	$(BIN)/python -m pytest -m system
 
 check: $(READY)
 	$(BIN)/ruff check .

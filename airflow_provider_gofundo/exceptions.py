@@ -16,7 +16,11 @@ never becomes part of a text; `GofundoApiError.message` and `.errors` hold it fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class GofundoError(Exception):
@@ -106,3 +110,18 @@ class GofundoResponseError(GofundoError):
         self.status = status
         self.method = method
         self.path = path
+
+
+def without_frames(method: F) -> F:
+    """Let our errors out of `method` without the frames they came through, whose variables hold secrets."""
+
+    @functools.wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except GofundoError as error:
+            failure = error
+        del args, kwargs
+        raise failure.with_traceback(None)
+
+    return wrapper  # type: ignore[return-value]  # a wrapper has its method's signature

@@ -52,7 +52,7 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "scope": _text("Scope", "Scopes to ask for, separated by spaces. Gofundo documents an empty scope."),
     "timeout": _number(
-        "Timeout", "Seconds to wait for the server before a request counts as failed.",
+        "Timeout", "Seconds that the server may be silent before a request counts as failed.",
         "number", minimum=0.1, default=30,
     ),
     "max_attempts": _number(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from airflow_provider_gofundo.exceptions import GofundoConfigError
+from airflow_provider_gofundo.exceptions import GofundoConfigError, without_frames
 from airflow_provider_gofundo.form import DEFAULT_HOST, EXTRA_FIELDS, GRANT_TYPES, STANDARD_LABELS
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Settings:
     share_login: bool = True
 
     @classmethod
+    @without_frames
     def from_connection(cls, connection: ConnectionLike) -> Settings:
         """
         Read and check a connection, however it was stored: form, JSON, URI or environment variable.

@@ -25,6 +25,7 @@ from airflow_provider_gofundo.exceptions import (
     GofundoConnectionError,
     GofundoError,
     GofundoResponseError,
+    without_frames,
 )
 from airflow_provider_gofundo.settings import Settings
 
@@ -68,7 +69,7 @@ class ApiAdapter(HTTPAdapter):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._origin = _https(settings.base_url) + "/"
+        self._origin = https_form(settings.base_url) + "/"
         self._plain = settings.base_url.startswith("http://")
         super().__init__(pool_connections=1)
 
@@ -113,10 +114,11 @@ class ApiSession(OAuth2Session):
         self.adapters.clear()
         self.mount("https://", ApiAdapter(settings))
 
+    @without_frames
     @_discreetly
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # passes everything on
         """Send a request, as `requests.Session.request` does."""
-        target = _https(resolve(self._base_url, url))
+        target = https_form(resolve(self._base_url, url))
         try:
             return super().request(method, target, *args, **kwargs)
         except (requests.RequestException, UnicodeError):
@@ -136,7 +138,7 @@ def resolve(base_url: str, endpoint: str) -> str:
     """
     if not isinstance(endpoint, str) or not endpoint.strip("/ "):
         raise GofundoConfigError("endpoint is empty; write a path such as api/donations.")
-    for mine in (base_url, _https(base_url)):
+    for mine in (base_url, https_form(base_url)):
         if endpoint.startswith(mine + "/"):
             endpoint = endpoint[len(mine) :]
     if "://" in endpoint or endpoint.startswith("//"):
@@ -156,7 +158,8 @@ def shown_path(url: str | None) -> str:
     return urlsplit(url or "").path.lstrip("/")
 
 
-def _https(url: str) -> str:
+def https_form(url: str) -> str:
+    """What a URL is called up to the adapter: https, also where it is http on the wire."""
     return "https" + url[len("http") :] if url.startswith("http://") else url
 
 

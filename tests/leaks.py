@@ -81,9 +81,20 @@ def reachable(error: BaseException) -> Iterator[Any]:
         waiting += getattr(thing, "__dict__", {}).values()
 
 
+def locals_of(error: BaseException) -> Iterator[str]:
+    """What a log with local variables would print: those of every frame of an error, but the tests' own."""
+    for thing in reachable(error):
+        trace = thing.__traceback__ if isinstance(thing, BaseException) else None
+        while trace:
+            if "/tests/" not in trace.tb_frame.f_code.co_filename:
+                for name, value in trace.tb_frame.f_locals.items():
+                    yield f"{trace.tb_frame.f_code.co_name} {name} = {value!r}"
+            trace = trace.tb_next
+
+
 def exposed(error: BaseException, secrets: Iterable[str] = ()) -> list[str]:
-    """What hangs on an error and should not: requests, responses, and texts with a secret in them."""
-    found = []
+    """What hangs on an error and should not: requests, responses, and texts or locals with a secret in them."""
+    found = [f"a local: {text}" for text in locals_of(error) if leaks([text], [*SECRETS, *secrets])]
     for thing in reachable(error):
         if isinstance(thing, (requests.Request, requests.PreparedRequest, requests.Response, requests.Session)):
             found.append(type(thing).__name__)

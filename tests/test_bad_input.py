@@ -37,7 +37,8 @@ JSON = {"Content-Type": "application/json"}
 def pull(path: Path, endpoint: str = "api/donations", **arguments: Any) -> dict[str, Any]:
     arguments = {"query_params": {"per_page": 15}, "records_per_part": 25, **arguments}
     operator = GofundoToObjectStorageOperator(task_id="pull", endpoint=endpoint, path=path.as_uri(), **arguments)
-    return operator.execute({})
+    summary: dict[str, Any] = operator.execute({})
+    return summary
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -123,7 +124,7 @@ def test_a_wrong_secret_points_to_the_client_in_gofundo(sandbox: Sandbox, connec
 def test_a_revoked_client_points_to_the_client_in_gofundo(sandbox: Sandbox, connect: Connect, fails: Fails) -> None:
     connect(sandbox.url, login="7", password="secret-revoked-7")
 
-    assert "it may have been revoked" in str(fails(GofundoAuthError))
+    assert "the client may also have been revoked" in str(fails(GofundoAuthError))
 
 
 def test_a_host_where_nobody_listens_points_to_host_and_port(connect: Connect, fails: Fails, waits: Waits) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_dags"
@@ -53,6 +55,28 @@ def test_the_daily_pull_leaves_a_complete_dataset(run: Any, tmp_path: Path) -> N
     (part,) = manifest["parts"]
     records = gzip.decompress((tmp_path / "donations" / part["name"]).read_bytes()).splitlines()
     assert len(records) == manifest["records"] == returned["donations"]["records"] == 40
+
+
+def test_the_login_is_kept_alive_by_a_new_pair_that_all_workers_find(
+    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {
+        "conn_type": "gofundo", "host": sandbox.url, "login": "3", "password": "secret-web-3",
+        "extra": {"grant_type": "authorization_code", "redirect_uri": "http://127.0.0.1:8765/callback"},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_GOFUNDO_WEB", json.dumps(connection))
+    hook = GofundoHook("gofundo_web")
+    request = hook.authorization()
+    hook.authorize(request, requests.get(request.url, allow_redirects=False, timeout=10).headers["Location"])
+    before = hook.client.tokens.token()
+
+    returned = run("gofundo_keep_login_alive")
+
+    assert set(returned["refresh"]) == {"expires_at", "refresh_expires_at"}
+    assert sandbox.counters.grants == {"authorization_code": 1, "refresh_token": 1}
+    assert hook.request("GET", "api/user/me").json()["name"] == "Alice"  # the refresh has revoked its own token
+    assert hook.client.tokens.token() != before
+    assert sandbox.counters.grants["refresh_token"] == 1
 
 
 def test_the_single_calls_return_what_their_filters_chose(run: Any) -> None:

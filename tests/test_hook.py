@@ -144,7 +144,10 @@ def test_a_check_endpoint_is_read_and_counted(sandbox: Sandbox, connect: Connect
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"password": "wrong"}, "The server refuses the login: invalid_client. Compare Client ID"),
+        (
+            {"password": "wrong"},
+            "The server refuses the client_credentials login (invalid_client). Compare Client ID",
+        ),
         ({"password": ""}, "Connection 'gofundo_default': Client Secret is empty"),
         ({"extra": {"timeout": "soon"}}, "Connection 'gofundo_default': Timeout must be a number"),
         ({"extra": {"scope": "no-such-scope"}}, "invalid_scope"),

@@ -15,13 +15,15 @@ from airflow_provider_gofundo.answer import decode, is_json, require_success
 from airflow_provider_gofundo.client.rate import Pace
 from airflow_provider_gofundo.client.retry import retry_policy
 from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
     GofundoAuthError,
     GofundoConfigError,
     GofundoConnectionError,
     GofundoError,
+    without_frames,
 )
 from airflow_provider_gofundo.oauth.manager import TokenManager
-from airflow_provider_gofundo.oauth.token import Token
+from airflow_provider_gofundo.oauth.token import Token, now
 from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.transport import ApiSession, resolve, shown_path
 
@@ -75,6 +77,11 @@ class GofundoClient:
         token = self._retry(self.tokens.token)
         return ApiSession(self.settings, token={"access_token": token.access_token, "token_type": "Bearer"})
 
+    def refresh_login(self) -> Token:
+        """Refresh the token now, though it may still be good, and return the new one."""
+        return self._retry(self.tokens.refresh)
+
+    @without_frames
     def request(
         self,
         method: str,
@@ -94,6 +101,7 @@ class GofundoClient:
         read = _as_json if "json" in accept else _as_it_is
         return self.fetch(method, endpoint, read, query_params=query_params, json=json, headers=headers)
 
+    @without_frames
     def fetch(
         self,
         method: str,
@@ -111,7 +119,7 @@ class GofundoClient:
         if any(name.lower() == "authorization" for name in headers or {}):
             raise GofundoConfigError("headers may not hold Authorization: the connection's token is sent.")
         options = {"params": _plain(query_params), "json": json, "headers": dict(headers or {})}
-        replayed = False
+        began, replayed = now(), False
 
         def attempt() -> T:
             nonlocal replayed
@@ -119,40 +127,28 @@ class GofundoClient:
             answer = self._send(method, url, token, options)
             if answer.status_code == 401 and not replayed:
                 replayed = True
-                answer = self._send(method, url, self.tokens.renew(token), options)
+                token = self.tokens.renew(token)
+                answer = self._send(method, url, token, options)
             if answer.status_code == 401:
-                raise GofundoAuthError(
-                    f"{method} {path} answered 401, also with a token minted just now. The endpoint may need a "
-                    "user, which client_credentials has not: then use another Grant type.",
-                    status=401,
-                )
+                raise _unauthenticated(method, path, minted_for_this=token.issued_at > began)
             require_success(answer, method=method, path=path, idempotent=method in IDEMPOTENT)
             return read(answer, method, path)
 
         return self._retry(attempt)
 
+    @without_frames
     def _send(self, method: str, url: str, token: Token, options: Mapping[str, Any]) -> requests.Response:
         self._pace.wait()
         self._count(requests=1)
-        failure: GofundoError
         headers = {**options["headers"], "Authorization": f"Bearer {token.access_token}"}
         try:
             return self._session.request(
-                method,
-                url,
-                params=options["params"],
-                json=options["json"],
-                headers=headers,
-                withhold_token=True,
+                method, url, params=options["params"], json=options["json"], headers=headers, withhold_token=True
             )
         except GofundoConnectionError as error:
-            failure = error
             if error.answer_lost and method in IDEMPOTENT:
-                failure.retry_in = 0.0
-        except GofundoError as error:
-            failure = error
-        del headers
-        raise failure.with_traceback(None)
+                error.retry_in = 0.0
+            raise
 
     def _count_wait(self, seconds: float) -> None:
         self._count(retries=1, waited=seconds)
@@ -161,6 +157,22 @@ class GofundoClient:
         with self._lock:
             seen = self._traffic
             self._traffic = Traffic(seen.requests + requests, seen.retries + retries, seen.waited + waited)
+
+
+def _unauthenticated(method: str, path: str, *, minted_for_this: bool) -> GofundoError:
+    if minted_for_this:
+        return GofundoAuthError(
+            f"{method} {path} answered 401, also with a token minted just now. The endpoint may need a user, which "
+            "client_credentials has not: then use another Grant type.",
+            status=401,
+        )
+    return GofundoApiError(
+        f"{method} {path} answered 401 twice: the token that another worker had just got was revoked as well. "
+        "The next try gets a new one.",
+        status=401,
+        method=method,
+        path=path,
+    )
 
 
 def _as_it_is(response: requests.Response, _method: str, _path: str) -> requests.Response:
@@ -175,4 +187,10 @@ def _as_json(response: requests.Response, method: str, path: str) -> requests.Re
 
 def _plain(query_params: Mapping[str, Any] | None) -> dict[str, Any]:
     """PHP reads the text "True" as neither yes nor no; 1 and 0 it knows."""
-    return {name: int(value) if isinstance(value, bool) else value for name, value in (query_params or {}).items()}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return int(value) if isinstance(value, bool) else value
+
+    return {name: plain(value) for name, value in (query_params or {}).items()}

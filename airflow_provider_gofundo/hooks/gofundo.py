@@ -7,15 +7,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoError
-from airflow_provider_gofundo.oauth.grants import grant_for
+from airflow_provider_gofundo.oauth.authorization import AuthorizationRequest, begin, code_of
+from airflow_provider_gofundo.oauth.grants import AuthorizationCodeGrant, grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore
+from airflow_provider_gofundo.oauth.token import Token
 from airflow_provider_gofundo.pages.walk import walk
 from airflow_provider_gofundo.settings import Settings
+from airflow_provider_gofundo.state import shared_login
 
 if TYPE_CHECKING:
     import requests
@@ -44,8 +47,29 @@ class GofundoHook(BaseHook):
     @cached_property
     def client(self) -> GofundoClient:
         """The client of this connection. It logs in with its first request."""
+        settings = self._settings()
+        store, turn = shared_login(settings) if settings.share_login else (MemoryTokenStore(), None)
+        return GofundoClient(settings, TokenManager(grant_for(settings), store, turn=turn, on_token=_mask))
+
+    def _settings(self) -> Settings:
         settings = Settings.from_connection(self.get_connection(self.gofundo_conn_id))
-        return GofundoClient(settings, TokenManager(grant_for(settings), MemoryTokenStore()))
+        for secret in (settings.client_secret, settings.user_password, settings.refresh_token):
+            if secret:
+                mask_secret(secret)
+        return settings
+
+    def authorization(self) -> AuthorizationRequest:
+        """
+        Prepare a login in a browser, for a connection with the authorization_code grant.
+
+        Open the `url` of what it returns, log in, and hand the address that the browser ends at to `authorize`.
+        """
+        return begin(self._settings())
+
+    def authorize(self, request: AuthorizationRequest, callback_url: str) -> None:
+        """Finish that login: exchange the code in the callback URL for a token that all workers use."""
+        grant = AuthorizationCodeGrant(self._settings())
+        self.client.tokens.adopt(grant.exchange(code_of(callback_url, request), request.code_verifier))
 
     def get_conn(self) -> OAuth2Session:
         """
@@ -78,16 +102,27 @@ class GofundoHook(BaseHook):
                 yield msgspec.json.decode(record, type=dict[str, Any])
 
     def test_connection(self) -> tuple[bool, str]:
-        """Log in, and read the first page of Check endpoint where the connection names one."""
+        """
+        Log in, and read the first page of Check endpoint where the connection names one.
+
+        Airflow calls this under a random connection id, so the login is kept in memory; and it never uses up a
+        refresh token, so of a chain only the client is checked.
+        """
         try:
-            settings = self.client.settings
-            token = self.client.tokens.token()
-            until = f", with a token until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else ""
-            found = f"{settings.grant_type} works{until}"
-            if settings.check_endpoint:
-                page = next(walk(self.client, settings.check_endpoint))
-                total = len(page.records) if page.total is None else page.total
-                found += f"; {settings.check_endpoint} answers, with {total:,} records"
+            settings = self._settings()
+            grant = grant_for(settings)
+            if settings.grant_type in ("authorization_code", "refresh_token"):
+                grant.check()
+                return True, "Client ID and Client Secret are right. A test does not use up the login itself."
+            tokens = TokenManager(grant, MemoryTokenStore(), on_token=_mask)
+            with GofundoClient(settings, tokens) as client:
+                token = tokens.token()
+                until = f", with a token until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else ""
+                found = f"{settings.grant_type} works{until}"
+                if settings.check_endpoint:
+                    page = next(walk(client, settings.check_endpoint))
+                    total = len(page.records) if page.total is None else page.total
+                    found += f"; {settings.check_endpoint} answers, with {total:,} records"
         except GofundoError as error:
             return False, str(error)
         return True, f"{found}."
@@ -95,3 +130,10 @@ class GofundoHook(BaseHook):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the client and its secrets behind when pickled; the copy makes its own."""
         return {name: value for name, value in self.__dict__.items() if name != "client"}
+
+
+def _mask(token: Token) -> None:
+    """Let Airflow's logs show *** for it."""
+    for secret in (token.access_token, token.refresh_token):
+        if secret:
+            mask_secret(secret)

@@ -2,124 +2,205 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import requests
-from oauthlib.oauth2 import BackendApplicationClient, Client
+from oauthlib.oauth2 import BackendApplicationClient, Client, LegacyApplicationClient, WebApplicationClient
 
 from airflow_provider_gofundo.answer import decode, require_success
 from airflow_provider_gofundo.exceptions import (
     GofundoAuthError,
-    GofundoConfigError,
     GofundoConnectionError,
-    GofundoError,
+    GofundoReauthorizationRequired,
+    without_frames,
 )
+from airflow_provider_gofundo.oauth.refusal import finished, refusal
 from airflow_provider_gofundo.oauth.token import Token, now
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.transport import ApiSession
+from airflow_provider_gofundo.transport import ApiSession, https_form
 
 TOKEN_PATH = "oauth/token"  # noqa: S105  # a path, no secret
 
-_WHERE = "in Gofundo under Instellingen > API-koppeling"
-
-# By `error` alone: the class that oauthlib raises for a code is not to be relied on.
-_ADVICE = {
-    "invalid_client": f"Compare Client ID and Client Secret with the client {_WHERE}; it may have been revoked.",
-    "unauthorized_client": f"This client may not use the grant; make one that may, {_WHERE}, or change Grant type.",
-    "unsupported_grant_type": "The server does not know the grant; change Grant type.",
-    "invalid_scope": "The server does not know the scope; empty Scope, or ask for one that the client has.",
-    "invalid_request": "The server found a parameter missing or wrong; check Client ID and Client Secret.",
-}
+Clock = Callable[[], datetime]
 
 
-class Grant(Protocol):
-    """One way to get a token."""
+class Grant(ABC):
+    """One way to get tokens. `seed` is what its chain of refresh tokens begins with, where the connection has it."""
 
-    def fetch(self) -> Token:
-        """Ask the server for a token; GofundoAuthError when it refuses."""
+    seed: Token | None = None
 
-
-class ClientCredentialsGrant:
-    """RFC 6749, 4.4: the client logs in as itself. Never comes with a refresh token."""
-
-    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = now) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock = now) -> None:
         self._settings = settings
         self._clock = clock
 
+    @abstractmethod
     def fetch(self) -> Token:
-        """Ask the server for a token; asking twice does no harm."""
-        return ask(BackendApplicationClient(self._settings.client_id), self._settings, clock=self._clock)
+        """Log in; GofundoAuthError when the server refuses, GofundoReauthorizationRequired when only a person can."""
+
+    def check(self) -> None:
+        """
+        Prove that the server knows the client, and use nothing up; raises as `fetch` does.
+
+        Refreshes with a refresh token that cannot exist: a server that says so has recognised the client.
+        """
+        try:
+            self.refresh("not-a-refresh-token")
+        except GofundoAuthError as error:
+            if not finished(error):
+                raise
+
+    @without_frames
+    def refresh(self, refresh_token: str) -> Token:
+        """Exchange a refresh token (RFC 6749, 6). It works once: whatever comes of it, do not send it again."""
+        settings = self._settings
+        client = Client(settings.client_id, refresh_token=refresh_token)
+        credentials: dict[str, Any] = {"client_id": settings.client_id}
+        if settings.client_secret:
+            credentials["client_secret"] = settings.client_secret
+        return _ask(
+            settings,
+            client,
+            "refresh_token",
+            lambda session, url: session.refresh_token(url, refresh_token=refresh_token, **credentials),
+            clock=self._clock,
+        )
+
+    @without_frames
+    def _fetch(self, client: Client, grant_type: str, *, harmless: bool, **parameters: Any) -> Token:
+        settings = self._settings
+        if settings.scope and harmless:
+            parameters["scope"] = settings.scope
+        return _ask(
+            settings,
+            client,
+            grant_type,
+            lambda session, url: session.fetch_token(
+                url, include_client_id=True, client_secret=settings.client_secret, **parameters
+            ),
+            clock=self._clock,
+            harmless=harmless,
+        )
 
 
-def grant_for(settings: Settings) -> Grant:
+class ClientCredentialsGrant(Grant):
+    """RFC 6749, 4.4: the client logs in as itself. Never comes with a refresh token."""
+
+    def check(self) -> None:
+        """Log in; asking once more uses nothing up."""
+        self.fetch()
+
+    def fetch(self) -> Token:
+        """Log in as the client."""
+        return self._fetch(BackendApplicationClient(self._settings.client_id), "client_credentials", harmless=True)
+
+
+class PasswordGrant(Grant):
+    """RFC 6749, 4.3: the client logs in with a user's name and password."""
+
+    def check(self) -> None:
+        """Log in; asking once more uses nothing up."""
+        self.fetch()
+
+    def fetch(self) -> Token:
+        """Log in as the user."""
+        return self._fetch(
+            LegacyApplicationClient(self._settings.client_id),
+            "password",
+            harmless=True,
+            username=self._settings.username or "",
+            password=self._settings.user_password or "",
+        )
+
+
+class RefreshTokenGrant(Grant):
+    """A chain of refresh tokens that begins with the one in the connection, and cannot begin by itself again."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = now) -> None:
+        super().__init__(settings, clock=clock)
+        self.seed = Token.seed(settings.refresh_token or "", at=clock())
+
+    def fetch(self) -> Token:
+        """Say that a person has to."""
+        raise GofundoReauthorizationRequired(
+            f"Connection '{self._settings.conn_id}': its chain of refresh tokens has ended. Put a new one into "
+            "Refresh token, and keep it alive with GofundoRefreshTokenOperator."
+        )
+
+
+class AuthorizationCodeGrant(Grant):
+    """RFC 6749, 4.1, with PKCE (RFC 7636): a person logs in once in a browser; from there on it is a chain."""
+
+    def fetch(self) -> Token:
+        """Say that a person has to."""
+        raise GofundoReauthorizationRequired(
+            f"Connection '{self._settings.conn_id}': somebody has to log in to Gofundo again, with "
+            "GofundoHook.authorization() as docs/authorize.md shows."
+        )
+
+    @without_frames
+    def exchange(self, code: str, code_verifier: str) -> Token:
+        """Exchange the code that the browser brought back, which works once (RFC 6749, 4.1.3)."""
+        return self._fetch(
+            WebApplicationClient(self._settings.client_id),
+            "authorization_code",
+            harmless=False,
+            code=code,
+            code_verifier=code_verifier,
+        )
+
+
+_GRANTS: dict[str, type[Grant]] = {
+    "client_credentials": ClientCredentialsGrant,
+    "password": PasswordGrant,
+    "refresh_token": RefreshTokenGrant,
+    "authorization_code": AuthorizationCodeGrant,
+}
+
+
+def grant_for(settings: Settings, *, clock: Clock = now) -> Grant:
     """Return the grant that the connection names."""
-    if settings.grant_type != "client_credentials":
-        raise GofundoConfigError(f"Grant type {settings.grant_type} is not available in this version.")
-    return ClientCredentialsGrant(settings)
+    return _GRANTS[settings.grant_type](settings, clock=clock)
 
 
-def ask(client: Client, settings: Settings, *, clock: Callable[[], datetime], **parameters: Any) -> Token:
+def _ask(
+    settings: Settings,
+    client: Client,
+    grant_type: str,
+    send: Callable[[ApiSession, str], Any],
+    *,
+    clock: Clock,
+    harmless: bool = False,
+) -> Token:
     """
     POST to the token endpoint, in a session of its own, so that nothing that happens here touches a token in use.
 
-    Errors come out without the request and its frames, in which the secrets are.
+    `harmless` says that asking again does no harm, whatever became of the first time.
     """
-    if settings.scope:
-        parameters["scope"] = settings.scope
     issued_at = clock()
     tokens: list[Token] = []
 
     def check(response: requests.Response) -> requests.Response:
         """Look at the answer before oauthlib does, which makes one error of everything that is no token."""
-        tokens.append(Token.from_answer(_token_answer(response), issued_at=issued_at))
+        refused = refusal(response, grant_type)
+        if refused:
+            raise refused
+        require_success(response, method="POST", path=TOKEN_PATH, idempotent=harmless)
+        answer = decode(response, dict[str, Any], method="POST", path=TOKEN_PATH, idempotent=harmless)
+        tokens.append(Token.from_answer(answer, issued_at=issued_at, refresh_lifetime=settings.refresh_lifetime))
         return response
 
-    failure: GofundoError
-    with ApiSession(settings, client=client) as session:
+    # Of all clients only this one may send it.
+    redirect_uri = settings.redirect_uri if isinstance(client, WebApplicationClient) else None
+    with ApiSession(settings, client=client, redirect_uri=redirect_uri) as session:
         session.register_compliance_hook("access_token_response", check)
+        session.register_compliance_hook("refresh_token_response", check)
         try:
-            session.fetch_token(
-                f"https://{settings.base_url.partition('://')[2]}/{TOKEN_PATH}",
-                include_client_id=True,
-                client_secret=settings.client_secret,
-                **parameters,
-            )
-            return tokens[0]
+            send(session, https_form(f"{settings.base_url}/{TOKEN_PATH}"))
         except GofundoConnectionError as error:
-            failure = error
-            if error.answer_lost:
-                failure.retry_in = 0.0
-        except GofundoError as error:
-            failure = error
-    raise failure.with_traceback(None)
-
-
-def _token_answer(response: requests.Response) -> dict[str, Any]:
-    asked: dict[str, Any] = {"method": "POST", "path": TOKEN_PATH, "idempotent": True}
-    refusal = None if response.ok else _refusal(response)
-    if refusal:
-        raise refusal
-    require_success(response, **asked)
-    return decode(response, dict[str, Any], **asked)
-
-
-def _refusal(response: requests.Response) -> GofundoAuthError | None:
-    """Read an error answer (RFC 6749, 5.2); league 8 and 9 differ in status and in which code they send."""
-    try:
-        body = msgspec.json.decode(response.content, type=_ErrorAnswer)
-    except msgspec.DecodeError:
-        return None
-    return GofundoAuthError(
-        f"The server refuses the login: {body.error}. {_ADVICE.get(body.error, '')}".strip(),
-        error=body.error,
-        hint=body.hint,
-        status=response.status_code,
-    )
-
-
-class _ErrorAnswer(msgspec.Struct):
-    error: str
-    hint: str | None = None
+            if error.answer_lost and harmless:
+                error.retry_in = 0.0
+            raise
+    return tokens[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from airflow_provider_gofundo.oauth import record
+from airflow_provider_gofundo.oauth.lease import Cell
 from airflow_provider_gofundo.oauth.token import Token
 
 
@@ -16,7 +18,7 @@ class TokenStore(Protocol):
     """
 
     def load(self) -> Token | None:
-        """Return the newest token it knows, good or not; None when there is none."""
+        """Return the newest token it knows, good or not; None when there is none of these credentials."""
 
     def save(self, token: Token) -> None:
         """Keep this token in place of the one before."""
@@ -35,3 +37,19 @@ class MemoryTokenStore:
     def save(self, token: Token) -> None:
         """Keep this token."""
         self._token = token
+
+
+class SharedTokenStore:
+    """Keeps the token as text in a cell that all workers reach. What is not of these credentials is not there."""
+
+    def __init__(self, cell: Cell, fingerprint: str) -> None:
+        self._cell = cell
+        self._fingerprint = fingerprint
+
+    def load(self) -> Token | None:
+        """Read the cell."""
+        return record.load(self._cell.read(), self._fingerprint)
+
+    def save(self, token: Token) -> None:
+        """Write the cell."""
+        self._cell.write(record.dump(token, self._fingerprint))

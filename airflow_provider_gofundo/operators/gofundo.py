@@ -1,20 +1,19 @@
-"""GofundoOperator: one call to a Gofundo server."""
+"""GofundoOperator: one call to a Gofundo server. GofundoRefreshTokenOperator: keeps a login alive."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+from airflow_provider_gofundo.operators.base import GofundoBaseOperator
 
 if TYPE_CHECKING:
     import requests
-    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 
 
-class GofundoOperator(BaseOperator):
+class GofundoOperator(GofundoBaseOperator):
     """
     Send one request.
 
@@ -35,7 +34,6 @@ class GofundoOperator(BaseOperator):
         "gofundo_conn_id",
     )
     template_fields_renderers = {"query_params": "json", "json": "json", "headers": "json"}  # noqa: RUF012  # Airflow's shape
-    ui_color = "#dcefe6"
 
     def __init__(
         self,
@@ -46,7 +44,6 @@ class GofundoOperator(BaseOperator):
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         response_filter: Callable[[requests.Response], Any] | None = None,
-        gofundo_conn_id: str = GofundoHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -56,11 +53,10 @@ class GofundoOperator(BaseOperator):
         self.json = json
         self.headers = headers
         self.response_filter = response_filter
-        self.gofundo_conn_id = gofundo_conn_id
 
-    def execute(self, context: Context) -> Any:
+    def work(self, hook: GofundoHook) -> Any:
         """Send the request and return what the filter makes of the answer."""
-        with GofundoHook(self.gofundo_conn_id).client as client:
+        with hook.client as client:
             response = client.request(
                 self.method,
                 self.endpoint,
@@ -78,3 +74,29 @@ class GofundoOperator(BaseOperator):
         if self.response_filter:
             return self.response_filter(response)
         return {"status": response.status_code, "bytes": len(response.content)}
+
+
+class GofundoRefreshTokenOperator(GofundoBaseOperator):
+    """
+    Exchange the connection's refresh token for a new pair, so that the login never dies.
+
+    A refresh token of Gofundo lives one hour, and an access token two weeks. A connection that cannot log in by
+    itself (authorization_code, refresh_token) therefore needs this more often than hourly, or somebody to log in
+    every two weeks. For other grants it does nothing: they log in when they have to.
+
+    The XCom is when the new access token and the new refresh token end; never the tokens.
+    """
+
+    template_fields: Sequence[str] = ("gofundo_conn_id",)
+
+    def work(self, hook: GofundoHook) -> dict[str, str | None]:
+        """Refresh, and return until when."""
+        with hook.client as client:
+            if client.settings.grant_type in ("client_credentials", "password"):
+                self.log.info("A %s connection logs in by itself; nothing to keep alive.", client.settings.grant_type)
+                return {"expires_at": None, "refresh_expires_at": None}
+            token = client.refresh_login()
+        return {
+            "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+            "refresh_expires_at": token.refresh_expires_at.isoformat() if token.refresh_expires_at else None,
+        }

@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+from airflow_provider_gofundo.operators.base import GofundoBaseOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_gofundo.dataset.writer import Compression
+    from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 
 
-class GofundoToObjectStorageOperator(BaseOperator):
+class GofundoToObjectStorageOperator(GofundoBaseOperator):
     """
     Pull a whole list into a directory as newline-delimited JSON.
 
@@ -36,7 +33,6 @@ class GofundoToObjectStorageOperator(BaseOperator):
         "gofundo_conn_id",
     )
     template_fields_renderers = {"query_params": "json"}  # noqa: RUF012  # Airflow's shape
-    ui_color = "#dcefe6"
 
     def __init__(
         self,
@@ -47,7 +43,6 @@ class GofundoToObjectStorageOperator(BaseOperator):
         compression: Compression = "gzip",
         records_per_part: int = 100_000,
         storage_conn_id: str | None = None,
-        gofundo_conn_id: str = GofundoHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,15 +52,14 @@ class GofundoToObjectStorageOperator(BaseOperator):
         self.compression = compression
         self.records_per_part = records_per_part
         self.storage_conn_id = storage_conn_id
-        self.gofundo_conn_id = gofundo_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, hook: GofundoHook) -> dict[str, Any]:
         """Pull the list and return the summary."""
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         from airflow_provider_gofundo.dataset.pull import pull
 
-        with GofundoHook(self.gofundo_conn_id).client as client:
+        with hook.client as client:
             summary = pull(
                 client,
                 self.endpoint,

@@ -34,7 +34,7 @@ from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore
-from airflow_provider_gofundo.oauth.token import Token
+from airflow_provider_gofundo.oauth.token import Token, now
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.fixtures import ClientOf, Connect, settings_of
 from tests.leaks import SECRETS, exposed, leaks
@@ -44,9 +44,8 @@ JSON = {"Content-Type": "application/json"}
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 
 
-def manager(host: str, *, clock: Callable[[], datetime] | None = None, **fields: Any) -> TokenManager:
-    grant = grant_for(settings_of(host, **fields))
-    return TokenManager(grant, MemoryTokenStore(), **({"clock": clock} if clock else {}))
+def manager(host: str, *, clock: Callable[[], datetime] = now, **fields: Any) -> TokenManager:
+    return TokenManager(grant_for(settings_of(host, **fields)), MemoryTokenStore(), clock=clock)
 
 
 def token_answer(access_token: str, expires_in: int = 1_209_600) -> Answer:
@@ -490,7 +489,8 @@ def test_no_error_of_get_conn_holds_a_request_or_a_secret(replay: Replay, connec
     with GofundoHook().get_conn() as session, pytest.raises(GofundoConnectionError) as caught:
         session.post("api/donations", json={"name": "x"}, params={"key": "query-secret"})
 
-    assert exposed(caught.value, ["query-secret"]) == []
+    assert exposed(caught.value) == []
+    assert "query-secret" not in str(caught.value)
 
 
 # --- 10: http needs a switch that holds for the whole process ---------------------------------------------------

@@ -1,0 +1,70 @@
+"""Lease: one of many workers at a time, where all they share is a place to read and write."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from airflow_provider_gofundo.oauth.token import now
+
+# Seconds to wait at least between writing one's own name and reading which name stands there.
+SETTLE = 1.0
+
+
+class Cell(Protocol):
+    """A shared place for one text; no more than these two, and no way to do both at once."""
+
+    def read(self) -> str:
+        """Return the text, empty when there is none."""
+
+    def write(self, text: str) -> None:
+        """Put the text in the place of the one before."""
+
+
+class Lease:
+    """
+    Mutual exclusion after Fischer (Lamport, "A fast mutual exclusion algorithm", 1987), with an end.
+
+    Whoever finds the cell free writes its own name, waits longer than anybody's write takes, and reads again: only
+    the last one to write finds its own name. Should a write take longer than the wait after all, two may hold it.
+    A holder that dies loses it after `life`, in seconds; workers' clocks may differ by less than that.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        life: float,
+        clock: Callable[[], datetime] = now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._cell = cell
+        self._life = timedelta(seconds=life)
+        self._clock = clock
+        self._sleep = sleep
+        self._name = secrets.token_hex(8)
+
+    def acquire(self) -> bool:
+        """Try to become the holder; says whether it did. Takes a second or more."""
+        if self._holder() not in (None, self._name):
+            return False
+        began = time.monotonic()
+        self._cell.write(f"{self._name} {(self._clock() + self._life).isoformat()}")
+        # How long our own write took tells how long another's may take.
+        self._sleep(max(SETTLE, 3 * (time.monotonic() - began)))
+        return self._holder() == self._name
+
+    def release(self) -> None:
+        """Give it back, if it is still ours."""
+        if self._holder() == self._name:
+            self._cell.write("")
+
+    def _holder(self) -> str | None:
+        name, _, until = self._cell.read().partition(" ")
+        try:
+            return name if self._clock() < datetime.fromisoformat(until) else None
+        except (TypeError, ValueError):
+            return None

@@ -1,0 +1,78 @@
+"""Refusal: what the token endpoint means by its error codes, and what to do about each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import requests
+
+from airflow_provider_gofundo.exceptions import GofundoAuthError
+
+_CLIENT = "Gofundo's screen Instellingen > API-koppeling"
+
+# By grant and `error`, then by `error` alone. Never by the class that oauthlib raises for a code: it takes the
+# first one with that code. League 8 answers a wrong secret, a client that may not use the grant and a redirect URI
+# that is not registered with the same invalid_client, so its advice names them all.
+_ADVICE = {
+    "invalid_client": f"Compare Client ID and Client Secret with {_CLIENT}; the client may also have been revoked.",
+    ("password", "invalid_client"): (
+        f"Compare Client ID and Client Secret with {_CLIENT}; if they are right, this client may not use the "
+        "password grant."
+    ),
+    ("authorization_code", "invalid_client"): (
+        f"Compare Client ID, Client Secret and Redirect URI with {_CLIENT}: all three have to be as they are there."
+    ),
+    "unauthorized_client": (
+        f"This client may not use the grant; change Grant type, or make another client in {_CLIENT}."
+    ),
+    "unsupported_grant_type": "The server does not know this grant; change Grant type.",
+    "invalid_scope": "The server does not know the scope; empty Scope, or name one that the client has.",
+    ("password", "invalid_grant"): "Username or User password is wrong.",
+    "invalid_credentials": "Username or User password is wrong.",
+    (
+        "authorization_code",
+        "invalid_grant",
+    ): "The code was used before, is too old, or is not of this login; begin again.",
+    ("authorization_code", "invalid_request"): (
+        "The code was used before, is too old, or Redirect URI is not the registered one; "
+        f"compare it with {_CLIENT}, and begin again."
+    ),
+    ("refresh_token", "invalid_grant"): "The refresh token is finished: used before, expired, or of another client.",
+    (
+        "refresh_token",
+        "invalid_request",
+    ): "The refresh token is finished: used before, expired, or of another client.",
+    "invalid_request": "The server misses a parameter; check Client ID and Client Secret.",
+}
+
+
+# RFC 6749, 5.2, allows more; a code that is not like these could be anything, and is not shown.
+_Code = Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")]
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _Code
+    hint: str | None = None
+
+
+def refusal(response: requests.Response, grant_type: str) -> GofundoAuthError | None:
+    """Read an error answer (RFC 6749, 5.2); None when the answer is none."""
+    if response.ok:
+        return None
+    try:
+        body = msgspec.json.decode(response.content, type=_ErrorAnswer)
+    except msgspec.DecodeError:
+        return None
+    advice = _ADVICE.get((grant_type, body.error)) or _ADVICE.get(body.error) or "See the server's own documentation."
+    return GofundoAuthError(
+        f"The server refuses the {grant_type} login ({body.error}). {advice}",
+        error=body.error,
+        hint=body.hint,
+        status=response.status_code,
+    )
+
+
+def finished(refusal: GofundoAuthError) -> bool:
+    """Whether the refusal of a refresh means that this refresh token will never work again."""
+    return refusal.error == "invalid_grant" or (refusal.error == "invalid_request" and refusal.status == 401)
