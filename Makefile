@@ -3,6 +3,7 @@
 # make system  the tests that run a whole Airflow
 # make check   lint, types, floors, build, and the wheel in an empty environment
 # make bench   what a long pull costs in memory
+# make clean   remove what these made
 # Everything is installed into .venv. Another Python: make test PYTHON=python3.12 VENV=.venv312
 
 PYTHON ?= python3

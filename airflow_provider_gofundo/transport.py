@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -169,7 +170,8 @@ def _host(url: str | None) -> str:
 
 def _redirected(response: requests.Response, method: str, path: str) -> GofundoResponseError:
     target = urlsplit(response.headers.get("Location", ""))
-    where = f"{target.scheme}://{target.hostname}{target.path}" if target.hostname else target.path
+    host = target.netloc.rpartition("@")[2]
+    where = f"{target.scheme or 'https'}://{host}{target.path}" if host else target.path
     return GofundoResponseError(
         f"{method} {path} was redirected to {where} ({response.status_code}), which is not followed. "
         "Use the API's own endpoint, and its own address as Host in the connection.",
@@ -186,10 +188,11 @@ def _explain(
     host = f"{settings.base_url} ({method} {path})"
     reason = error.args[0].reason if error.args and isinstance(error.args[0], MaxRetryError) else None
     if isinstance(error, requests.exceptions.SSLError):
-        return GofundoConnectionError(
-            f"TLS with {host} failed: its certificate is not trusted here. Check Host, or name the private CA "
-            "in CA bundle."
-        )
+        if reason and isinstance(reason.args[0], ssl.SSLCertVerificationError):
+            advice = "its certificate is not trusted here. Check Host, or name the private CA in CA bundle."
+        else:
+            advice = "it does not speak TLS there. Check Host and Port; a sandbox on this machine wants http://."
+        return GofundoConnectionError(f"TLS with {host} failed: {advice}")
     if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
         return GofundoConfigError(f"{method} {path} cannot be sent: a header or the URL is malformed.")
     if isinstance(reason, NameResolutionError):

@@ -8,8 +8,8 @@ from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.operators.gofundo import GofundoOperator
 
 with DAG("gofundo_calls", schedule=None, start_date=datetime(2026, 1, 1)):
-    newest = GofundoOperator(
-        task_id="newest",
+    how_many = GofundoOperator(
+        task_id="how_many",
         endpoint="api/donations",
         query_params={"per_page": 1},
         response_filter=lambda response: response.json()["meta"]["total"],  # nothing of a donor goes to XCom
@@ -21,4 +21,4 @@ with DAG("gofundo_calls", schedule=None, start_date=datetime(2026, 1, 1)):
         records = GofundoHook().records("api/donations", query_params={"status": status, "per_page": 500})
         return f"{sum(float(record['amount']) for record in records):.2f}"
 
-    newest >> sum_of_amounts("paid")
+    how_many >> sum_of_amounts("paid")

@@ -380,3 +380,29 @@ def test_records_arrive_as_the_server_wrote_them(replay: Replay, connect: Connec
 
     (part,) = [body for name, body in files(tmp_path).items() if name.endswith(".ndjson")]
     assert part == b"\n".join(records) + b"\n"
+
+
+@pytest.mark.parametrize("path", ["nosuch://lake/donations", "s3://lake/donations"])
+def test_a_storage_without_its_provider_is_named(path: str, connect: Connect, sandbox: Sandbox) -> None:
+    connect(sandbox.url)
+    operator = GofundoToObjectStorageOperator(task_id="pull", endpoint="api/donations", path=path)
+
+    with pytest.raises(GofundoConfigError, match=f"path {path} cannot be reached, its provider may not be installed"):
+        operator.execute({})
+
+    assert sandbox.requests == ()
+
+
+def test_a_redirect_is_told_with_its_port(sandbox: Sandbox, connect: Connect, fails: Fails) -> None:
+    connect(sandbox.url)
+    sandbox.faults.add("login_redirect")
+
+    assert f"was redirected to {sandbox.url}/login (302)" in str(fails(GofundoResponseError))
+
+
+def test_a_port_that_speaks_no_tls_is_told_from_an_untrusted_certificate(
+    sandbox: Sandbox, connect: Connect, fails: Fails
+) -> None:
+    connect(sandbox.url.replace("http://", "https://"))
+
+    assert "it does not speak TLS there" in str(fails(GofundoConnectionError))

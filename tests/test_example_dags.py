@@ -83,4 +83,4 @@ def test_the_single_calls_return_what_their_filters_chose(run: Any) -> None:
     returned = run("gofundo_calls")
 
     # The sandbox's amounts are 79.19 times the id, and every third donation is paid.
-    assert returned == {"newest": 40, "sum_of_amounts": 21618.87}
+    assert returned == {"how_many": 40, "sum_of_amounts": 21618.87}

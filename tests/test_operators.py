@@ -176,9 +176,9 @@ def test_a_pull_tells_the_log_how_far_it_is(
 
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_gofundo")]
     assert lines[:3] == [
-        "api/donations: first page, 1 of 3 pages, 15 of 40 records",
-        "api/donations: 2 of 3 pages, 30 of 40 records",
-        "api/donations: 3 of 3 pages, 40 of 40 records",
+        "api/donations: page 1 of 3, 15 of 40 records",
+        "api/donations: page 2 of 3, 30 of 40 records",
+        "api/donations: page 3 of 3, 40 of 40 records",
     ]
     assert lines[3].startswith("api/donations: complete. 40 records, 3 pages, 3 requests, 0 retries, ")
     assert leaks(lines, SECRETS) == []

@@ -140,13 +140,13 @@ class _Progress:
         self.last_total = page.total
         if self.pages == 1:
             self.first_total = page.total
-            log.info("%s: first page, %s", self._endpoint, self._so_far(page))
+            log.info("%s: %s", self._endpoint, self._so_far(page))
         elif self._clock() >= self._due:
             self._due = self._clock() + PROGRESS_EVERY
             log.info("%s: %s", self._endpoint, self._so_far(page))
 
     def _so_far(self, page: Page) -> str:
-        pages = f"{self.pages:,} of {page.last_page:,} pages" if page.last_page else f"{self.pages:,} pages"
+        pages = f"page {self.pages:,}" + (f" of {page.last_page:,}" if page.last_page else "")
         of = f" of {page.total:,}" if page.total is not None else ""
         return f"{pages}, {self.records:,}{of} records"
 

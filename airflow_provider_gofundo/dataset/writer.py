@@ -48,10 +48,16 @@ class DatasetWriter:
         self.run = f"{started.astimezone(timezone.utc):{_STAMP}}-{secrets.token_hex(4)}"
         self.parts: list[Part] = []
         self._path = path
-        self._fs = path.fs
         self._records_per_part = records_per_part
         self._compression = compression
         self._part: _PartFile | None = None
+        try:
+            self._fs = path.fs
+        except Exception as error:  # noqa: BLE001  # a storage whose provider is missing, or its connection
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            return
+        raise GofundoConfigError(f"path {path} cannot be reached, its provider may not be installed: {reason}")
 
     def open(self) -> None:
         """Make the directory and prove that it can be read and written; GofundoConfigError when it cannot."""

@@ -22,15 +22,21 @@ from .shapes import SHAPES
 CHOICES: dict[str, tuple[Any, ...]] = {"league": LEAGUES, "consent": CONSENTS}
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number of records, not {text}")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; every setting is a flag."""
     command = argparse.ArgumentParser(prog="gofundo-sandbox", description="A local stand-in for a Gofundo instance.")
     command.add_argument("--host", default=HOST, help="loopback only; anything else is refused (%(default)s)")
     command.add_argument("--port", type=int, default=8700, help="0 takes a free one (%(default)s)")
     command.add_argument("--ready-file", type=Path, help="write url and pid here, as JSON, once it listens")
-    command.add_argument("--records", type=int, default=1_000, help="how many donations (%(default)s)")
-    command.add_argument("--donors", type=int, default=250, help="how many donors (%(default)s)")
-    command.add_argument("--actions", type=int, default=40, help="how many actions (%(default)s)")
+    command.add_argument("--records", type=_count, default=1_000, help="how many donations (%(default)s)")
+    command.add_argument("--donors", type=_count, default=250, help="how many donors (%(default)s)")
+    command.add_argument("--actions", type=_count, default=40, help="how many actions (%(default)s)")
     command.add_argument(
         "--client", metavar="ID:SECRET", action="append", default=[], help="an API client of your own"
     )

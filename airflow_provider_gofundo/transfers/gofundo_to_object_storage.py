@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.operators.base import GofundoBaseOperator
 
 if TYPE_CHECKING:
+    from airflow_provider_gofundo.dataset.manifest import Directory
     from airflow_provider_gofundo.dataset.writer import Compression
     from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 
@@ -55,17 +57,24 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
 
     def work(self, hook: GofundoHook) -> dict[str, Any]:
         """Pull the list and return the summary."""
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         from airflow_provider_gofundo.dataset.pull import pull
 
         with hook.client as client:
             summary = pull(
                 client,
                 self.endpoint,
-                ObjectStoragePath(self.path, conn_id=self.storage_conn_id),
+                self._directory(),
                 query_params=self.query_params,
                 records_per_part=self.records_per_part,
                 compression=self.compression,
             )
         return asdict(summary)
+
+    def _directory(self) -> Directory:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        try:
+            return ObjectStoragePath(self.path, conn_id=self.storage_conn_id)
+        except ValueError as error:
+            text = f"path {self.path} cannot be reached, its provider may not be installed: {error}"
+        raise GofundoConfigError(text)
