@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,8 @@ import requests
 from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoRateLimitError, GofundoResponseError
 
 T = TypeVar("T")
+
+_FIELD = re.compile(r"[A-Za-z_]\w{0,60}", re.ASCII)
 
 _ADVICE = {
     400: "The server found it malformed; check query_params and json.",
@@ -69,6 +72,8 @@ def decode(
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError:
         fault, damaged = "JSON of another shape", False
+    except RecursionError:
+        fault, damaged = "JSON that is nested too deeply", False
     except (msgspec.DecodeError, UnicodeDecodeError):
         damaged = is_json(response)
         fault = "broken JSON" if damaged else "no JSON"
@@ -120,7 +125,7 @@ def _media_type(response: requests.Response) -> str:
 def _object(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
 
 
@@ -134,9 +139,11 @@ def _messages_by_field(errors: object) -> dict[str, list[str]]:
 
 
 def _advice(status: int, errors: Mapping[str, Any]) -> str:
-    if errors:
+    # The keys of lists and objects in the data stand behind the first dot.
+    fields = sorted({field for name in errors if _FIELD.fullmatch(field := name.partition(".")[0])})
+    if fields:
         return (
-            f"It rejects {', '.join(sorted(errors)[:10])}; the exception's `errors` holds the server's own words, "
+            f"It rejects {', '.join(fields[:10])}; the exception's `errors` holds the server's own words, "
             "which may quote the data."
         )
     return _ADVICE.get(status) or (

@@ -8,7 +8,8 @@ What can go wrong, as one family.
     │   └── GofundoReauthorizationRequired    only a person can log in again
     ├── GofundoApiError                 the server answered with an error status
     │   └── GofundoRateLimitError       … that asks us to slow down (429)
-    └── GofundoResponseError            the server answered something that is no answer
+    ├── GofundoResponseError            the server answered something that is no answer
+    └── GofundoStorageError             the dataset's storage failed
 
 Every text is our own sentence that says what to do next. What the server said may quote personal data, so it
 never becomes part of a text; `GofundoApiError.message` and `.errors` hold it for the code that asks.
@@ -110,6 +111,10 @@ class GofundoResponseError(GofundoError):
         self.status = status
         self.method = method
         self.path = path
+
+
+class GofundoStorageError(GofundoError):
+    """The storage of the dataset failed, or is full. What it held before is still there."""
 
 
 def without_frames(method: F) -> F:

@@ -53,7 +53,7 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     "scope": _text("Scope", "Scopes to ask for, separated by spaces. Gofundo documents an empty scope."),
     "timeout": _number(
         "Timeout", "Seconds that the server may be silent before a request counts as failed.",
-        "number", minimum=0.1, default=30,
+        "number", minimum=0.1, maximum=3600, default=30,
     ),
     "max_attempts": _number(
         "Attempts", "How often a request is tried at most, the first time included.", minimum=1, default=5

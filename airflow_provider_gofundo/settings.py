@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError, without_frames
@@ -60,6 +60,10 @@ class Settings:
     check_endpoint: str | None = None
     share_login: bool = True
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a pickle would hold the secrets. Pickle the connection's id."""
+        raise TypeError("Settings hold secrets and are not pickled.")
+
     @classmethod
     @without_frames
     def from_connection(cls, connection: ConnectionLike) -> Settings:
@@ -93,7 +97,7 @@ def _values(connection: ConnectionLike) -> dict[str, Any]:
         "redirect_uri": extra.text("redirect_uri"),
         "refresh_lifetime": extra.number("refresh_lifetime", default=3600, least=1),
         "scope": extra.text("scope") or "",
-        "timeout": extra.number("timeout", default=30, least=0.1),
+        "timeout": extra.number("timeout", default=30, least=0.1, most=3600),
         "max_attempts": extra.whole("max_attempts", default=5, least=1),
         "requests_per_minute": extra.number("requests_per_minute", default=None, least=0.1),
         "ca_bundle": extra.file("ca_bundle"),
@@ -132,12 +136,14 @@ def _base_url(host: str | None, port: int | None) -> str:
         name, own_port = url.hostname, url.port
     except ValueError:
         raise GofundoConfigError(f"{label} is not a URL; write it like {DEFAULT_HOST}.") from None
-    if not name or url.scheme not in _DEFAULT_PORTS or any(c.isspace() or ord(c) < 32 for c in text):
+    if not name or url.scheme not in _DEFAULT_PORTS or any(c.isspace() or not 32 < ord(c) < 127 for c in text):
         raise GofundoConfigError(f"{label} is not an http(s) URL; write it like {DEFAULT_HOST}.")
     if "@" in url.netloc or url.query or url.fragment:
         raise GofundoConfigError(
             f"{label} holds more than scheme, name, port and path; write it like {DEFAULT_HOST}."
         )
+    if port and not 0 < int(port) < 65536:
+        raise GofundoConfigError("Port must be a number from 1 to 65535.")
     if port and own_port and int(port) != own_port:
         raise GofundoConfigError(f"{label} says port {own_port} but Port says {port}; leave one of them empty.")
     if url.scheme == "http" and not is_loopback(name):
@@ -194,7 +200,7 @@ class _Extra:
             raise GofundoConfigError(f"{_label(name)} must be one of {', '.join(choices)}.")
         return value
 
-    def number(self, name: str, *, default: float | None, least: float) -> float | None:
+    def number(self, name: str, *, default: float | None, least: float, most: float = 1e9) -> float | None:
         value = self._fields.get(name, default)
         if value is None:
             return None
@@ -202,8 +208,9 @@ class _Extra:
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if not (math.isfinite(number) and number >= least):
-            raise GofundoConfigError(f"{_label(name)} must be a number, at least {least:g}.")
+        if not least <= number <= most:
+            bounds = f"at least {least:g}" if most == 1e9 else f"from {least:g} to {most:g}"
+            raise GofundoConfigError(f"{_label(name)} must be a number, {bounds}.")
         return number
 
     def whole(self, name: str, *, default: int, least: int) -> int:

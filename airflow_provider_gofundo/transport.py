@@ -8,8 +8,9 @@ refusal of redirects and of other hosts, and errors without a request inside hol
 from __future__ import annotations
 
 import functools
+import io
 import logging
-import ssl
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -18,17 +19,19 @@ from urllib.parse import unquote, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
-from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_gofundo import __version__
 from airflow_provider_gofundo.exceptions import (
     GofundoConfigError,
-    GofundoConnectionError,
     GofundoError,
-    GofundoResponseError,
     without_frames,
 )
 from airflow_provider_gofundo.settings import Settings
+from airflow_provider_gofundo.trouble import explain, redirected
+
+# An answer is read for this many times Timeout at most, and up to this many bytes.
+PATIENCE, LARGEST = 10, 512 * 1024**2
 
 USER_AGENT = f"airflow-provider-gofundo/{__version__}"
 
@@ -37,12 +40,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 _discreet: ContextVar[bool] = ContextVar("gofundo_discreet", default=False)
 
 
-def _may_be_logged(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or not _discreet.get()
+def _may_be_logged(_: logging.LogRecord) -> bool:
+    return not _discreet.get()
 
 
-# Below WARNING these loggers print tokens, the client secret and query strings, whatever the user meant to see.
-for _name in ("requests_oauthlib.oauth2_session", "urllib3.connectionpool"):
+# These loggers print tokens, the client secret and query strings, whatever the user meant to see. What matters of
+# what they say comes out as an error of ours.
+for _name in ("requests_oauthlib.oauth2_session", "urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(_name).addFilter(_may_be_logged)
 
 
@@ -85,24 +89,44 @@ class ApiAdapter(HTTPAdapter):
             request = request.copy()
             request.url = "http" + (request.url or "")[len("https") :]
         failure: GofundoError | None = None
+        timeout = options.get("timeout") or self._settings.timeout
         try:
             response = super().send(
                 request,
                 stream=True,
-                timeout=options.get("timeout") or self._settings.timeout,
+                timeout=timeout,
                 verify=self._settings.ca_bundle or options.get("verify", True),
                 cert=options.get("cert"),
                 proxies=None if self._plain else options.get("proxies"),
             )
-            response.content  # noqa: B018  # read here, so that a cut-off answer is one of our errors too
-        except requests.RequestException as error:
-            failure = _explain(error, str(request.method), path, self._settings)
+            if not response.is_redirect:
+                _read(response, time.monotonic() + PATIENCE * self._settings.timeout)
+        except (requests.RequestException, HTTPError) as error:
+            failure = explain(error, str(request.method), path, self._settings)
         # Raised out here: inside the except clause the error would carry the request and its secrets along.
         if failure:
             raise failure
         if response.is_redirect:
-            raise _redirected(response, str(request.method), path)
+            response.close()
+            raise redirected(response, str(request.method), path)
         return response
+
+
+def _read(response: requests.Response, deadline: float) -> None:
+    """
+    Read the whole answer, as it comes, within bounds of time and size.
+
+    Here, so that a cut-off answer is one of our errors too. `raw.read1` returns what has arrived: any other way to
+    read waits for as long as a server sends a byte now and then.
+    """
+    raw, body = response.raw, bytearray()
+    while chunk := raw.read1(65536, decode_content=True):
+        body += chunk
+        if len(body) > LARGEST or time.monotonic() > deadline:
+            raw.close()
+            raise requests.Timeout
+    raw.release_conn()
+    response.raw = io.BytesIO(body)
 
 
 class ApiSession(OAuth2Session):
@@ -166,42 +190,3 @@ def https_form(url: str) -> str:
 
 def _host(url: str | None) -> str:
     return urlsplit(url or "").hostname or "another host"
-
-
-def _redirected(response: requests.Response, method: str, path: str) -> GofundoResponseError:
-    target = urlsplit(response.headers.get("Location", ""))
-    host = target.netloc.rpartition("@")[2]
-    where = f"{target.scheme or 'https'}://{host}{target.path}" if host else target.path
-    return GofundoResponseError(
-        f"{method} {path} was redirected to {where} ({response.status_code}), which is not followed. "
-        "Use the API's own endpoint, and its own address as Host in the connection.",
-        status=response.status_code,
-        method=method,
-        path=path,
-    )
-
-
-def _explain(
-    error: requests.RequestException, method: str, path: str, settings: Settings
-) -> GofundoConnectionError | GofundoConfigError:
-    """Say in our own words why there is no answer; the library's words may hold the URL and its query."""
-    host = f"{settings.base_url} ({method} {path})"
-    reason = error.args[0].reason if error.args and isinstance(error.args[0], MaxRetryError) else None
-    if isinstance(error, requests.exceptions.SSLError):
-        if reason and isinstance(reason.args[0], ssl.SSLCertVerificationError):
-            advice = "its certificate is not trusted here. Check Host, or name the private CA in CA bundle."
-        else:
-            advice = "it does not speak TLS there. Check Host and Port; a sandbox on this machine wants http://."
-        return GofundoConnectionError(f"TLS with {host} failed: {advice}")
-    if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
-        return GofundoConfigError(f"{method} {path} cannot be sent: a header or the URL is malformed.")
-    if isinstance(reason, NameResolutionError):
-        return GofundoConnectionError(f"No such host: {host}. Check Host in the connection.", retry_in=0)
-    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
-        return GofundoConnectionError(f"Cannot connect to {host}. Check Host and Port.", retry_in=0)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return GofundoConnectionError(f"The proxy on the way to {host} failed. Check HTTPS_PROXY.", retry_in=0)
-    happened = (
-        f"No answer within {settings.timeout:g} s from" if isinstance(error, requests.Timeout) else "Cut off by"
-    )
-    return GofundoConnectionError(f"{happened} {host}.", answer_lost=True)

@@ -71,7 +71,7 @@ class Airflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW_CONN_GOFUNDO_DEFAULT": json.dumps(connection),
-            "GOFUNDO_LAKE": LAKE.as_uri(),
+            "GOFUNDO_LAKE": f"file://{LAKE}",
         }
 
     def run(self, *arguments: str, show: tuple[str, ...]) -> None:

@@ -273,7 +273,7 @@ def test_a_list_whose_pages_lead_in_a_circle_is_an_error(replay: Replay, connect
     connect(replay.url)
     replay.answer(recorded("e_cursor_first"))
 
-    assert "answered another page" in str(fails(GofundoResponseError))
+    assert "was asked for another cursor" in str(fails(GofundoResponseError))
 
 
 # --- the storage is wrong -----------------------------------------------------------------------------------------
@@ -405,4 +405,4 @@ def test_a_port_that_speaks_no_tls_is_told_from_an_untrusted_certificate(
 ) -> None:
     connect(sandbox.url.replace("http://", "https://"))
 
-    assert "it does not speak TLS there" in str(fails(GofundoConnectionError))
+    assert "TLS broke off, or is not spoken there" in str(fails(GofundoConnectionError))

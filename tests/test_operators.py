@@ -200,9 +200,12 @@ def test_a_retry_is_told_to_the_log_with_its_reason(
 def test_a_list_that_shrinks_during_the_pull_is_warned_of(
     replay: Replay, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def page(number: int, total: int, after: str | None) -> Answer:
+        body = {"data": [{"id": number}], "current_page": number, "total": total, "next_page_url": after}
+        return Answer(body=json.dumps(body).encode())
+
     connect(replay.url)
-    body = {"data": [{"id": 1}], "next_page_url": None, "total": 3, "current_page": 1, "last_page": 1, "per_page": 15}
-    replay.answer(Answer(body=json.dumps(body).encode()))
+    replay.answer(page(1, 4, "?page=2"), page(2, 3, None))
 
     transfer(tmp_path).execute({})
 

@@ -12,6 +12,7 @@ import msgspec
 import requests
 
 from airflow_provider_gofundo.answer import decode, is_json, require_success
+from airflow_provider_gofundo.client.query import encode
 from airflow_provider_gofundo.client.rate import Pace
 from airflow_provider_gofundo.client.retry import retry_policy
 from airflow_provider_gofundo.exceptions import (
@@ -35,7 +36,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a client has sent so far: requests in all, how many of them again, and seconds spent waiting."""
+    """What a client has sent so far, logins aside: requests, how many followed a wait, and seconds waited."""
 
     requests: int = 0
     retries: int = 0
@@ -97,7 +98,7 @@ class GofundoClient:
         `endpoint` is a path below the connection's Host. An answer with a body is JSON, unless `headers` ask for
         something else than JSON with Accept.
         """
-        accept = requests.structures.CaseInsensitiveDict(headers or {}).get("Accept", "application/json")
+        accept = requests.structures.CaseInsensitiveDict(headers or {}).get("Accept") or "application/json"
         read = _as_json if "json" in accept else _as_it_is
         return self.fetch(method, endpoint, read, query_params=query_params, json=json, headers=headers)
 
@@ -118,7 +119,7 @@ class GofundoClient:
         path = shown_path(url)
         if any(name.lower() == "authorization" for name in headers or {}):
             raise GofundoConfigError("headers may not hold Authorization: the connection's token is sent.")
-        options = {"params": _plain(query_params), "json": json, "headers": dict(headers or {})}
+        options = {"params": encode(query_params), "json": json, "headers": dict(headers or {})}
         began, replayed = now(), False
 
         def attempt() -> T:
@@ -142,13 +143,16 @@ class GofundoClient:
         self._count(requests=1)
         headers = {**options["headers"], "Authorization": f"Bearer {token.access_token}"}
         try:
-            return self._session.request(
-                method, url, params=options["params"], json=options["json"], headers=headers, withhold_token=True
+            response = self._session.request(
+                method, url, params=options["params"], json=options["json"], headers=headers
             )
         except GofundoConnectionError as error:
             if error.answer_lost and method in IDEMPOTENT:
                 error.retry_in = 0.0
             raise
+        # The answer may be kept, pickled, or shown by whoever gets it.
+        response.request.headers.pop("Authorization", None)
+        return response
 
     def _count_wait(self, seconds: float) -> None:
         self._count(retries=1, waited=seconds)
@@ -183,14 +187,3 @@ def _as_json(response: requests.Response, method: str, path: str) -> requests.Re
     if method != "HEAD" and (response.content or is_json(response)):
         decode(response, msgspec.Raw, method=method, path=path, idempotent=method in IDEMPOTENT)
     return response
-
-
-def _plain(query_params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """PHP reads the text "True" as neither yes nor no; 1 and 0 it knows."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        return int(value) if isinstance(value, bool) else value
-
-    return {name: plain(value) for name, value in (query_params or {}).items()}

@@ -6,15 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from typing import Any
 
-import msgspec
-
 from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.client.query import encode
 from airflow_provider_gofundo.dataset.manifest import MANIFEST_NAME, Directory, Manifest
-from airflow_provider_gofundo.dataset.writer import Compression, DatasetWriter
-from airflow_provider_gofundo.exceptions import GofundoConfigError
+from airflow_provider_gofundo.dataset.part import Compression
+from airflow_provider_gofundo.dataset.writer import DatasetWriter
 from airflow_provider_gofundo.pages.shapes import Page
 from airflow_provider_gofundo.pages.walk import walk
 
@@ -58,13 +57,15 @@ def pull(
     The directory holds the new dataset when this returns, and what it held before when this raises.
     """
     started, began = datetime.now(timezone.utc), clock()
-    query_params = _as_json(query_params)
+    sent = encode(query_params)
     before = client.traffic
     writer = DatasetWriter(path, records_per_part=records_per_part, compression=compression, started=started)
     progress = _Progress(endpoint, clock)
     writer.open()
     try:
         for page in walk(client, endpoint, query_params=query_params):
+            if not progress.pages:
+                writer.claim(endpoint)
             writer.write(page.records)
             progress.add(page)
         parts = writer.finish()
@@ -73,7 +74,7 @@ def pull(
                 run=writer.run,
                 source=client.settings.base_url,
                 endpoint=endpoint,
-                query_params=query_params,
+                query_params=sent,
                 started=started.isoformat(),
                 finished=datetime.now(timezone.utc).isoformat(),
                 records=progress.records,
@@ -104,22 +105,6 @@ def pull(
     )
     progress.done(summary)
     return summary
-
-
-def _as_json(query_params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return them as the manifest will hold them; dates and decimals become text."""
-    try:
-        return dict(msgspec.to_builtins(dict(query_params or {}), str_keys=True, enc_hook=_iso))
-    except (TypeError, ValueError):
-        text = "query_params may hold texts, numbers, dates, yes or no, and lists of these; nothing else."
-    raise GofundoConfigError(text)
-
-
-def _iso(value: object) -> str:
-    """Write the dates of pendulum, which Airflow uses, as their base class is written."""
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError
 
 
 class _Progress:

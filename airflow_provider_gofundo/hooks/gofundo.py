@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ class GofundoHook(BaseHook):
             if settings.grant_type in ("authorization_code", "refresh_token"):
                 grant.check()
                 return True, "Client ID and Client Secret are right. A test does not use up the login itself."
+            settings = replace(settings, max_attempts=1)  # a person is waiting
             tokens = TokenManager(grant, MemoryTokenStore(), on_token=_mask)
             with GofundoClient(settings, tokens) as client:
                 token = tokens.token()

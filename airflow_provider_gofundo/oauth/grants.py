@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
@@ -14,13 +15,17 @@ from airflow_provider_gofundo.answer import decode, require_success
 from airflow_provider_gofundo.exceptions import (
     GofundoAuthError,
     GofundoConnectionError,
+    GofundoError,
     GofundoReauthorizationRequired,
+    GofundoResponseError,
     without_frames,
 )
 from airflow_provider_gofundo.oauth.refusal import finished, refusal
 from airflow_provider_gofundo.oauth.token import Token, now
 from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.transport import ApiSession, https_form
+
+log = logging.getLogger(__name__)
 
 TOKEN_PATH = "oauth/token"  # noqa: S105  # a path, no secret
 
@@ -203,4 +208,10 @@ def _ask(
             if error.answer_lost and harmless:
                 error.retry_in = 0.0
             raise
+        except GofundoError:
+            raise
+        except Exception as error:  # noqa: BLE001  # oauthlib's opinion of an answer that has been read already
+            log.debug("oauthlib does not like the answer: %s", type(error).__name__)
+    if not tokens:
+        raise GofundoResponseError("The token endpoint answered with something that is no token. Check Host.")
     return tokens[0]

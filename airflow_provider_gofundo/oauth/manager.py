@@ -57,7 +57,7 @@ class TokenManager:
 
     A token is used until it expires or the server refuses it. Then, in this order: what somebody else has put into
     the store meanwhile; one refresh, if the store's token has a refresh token that is believed alive; the grant of
-    the connection. One thread of one worker asks, and the others take what it got.
+    the connection. One thread of one worker asks; the others take what it got, its failure too.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class TokenManager:
         self._on_token = on_token
         self._lock = Lock()
         self._current: Token | None = None
+        self._failure: GofundoError | None = None
+        self._failed_at = 0.0
 
     def token(self) -> Token:
         """Return a token that may be sent now."""
@@ -86,10 +88,17 @@ class TokenManager:
 
     def renew(self, rejected: Token | None) -> Token:
         """Return a token other than the rejected one."""
+        since = time.monotonic()
         with self._lock:
             if self._current and self._better(self._current, rejected):
                 return self._current
-            return self._use(self._renewed(rejected))
+            if self._failure and self._failed_at > since:
+                raise self._failure.with_traceback(None)
+            try:
+                return self._use(self._renewed(rejected))
+            except GofundoError as error:
+                self._failure, self._failed_at = error, time.monotonic()
+                raise
 
     def refresh(self) -> Token:
         """Replace the stored token now, though it may be good, so that its refresh token does not die unused."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 import requests
 
@@ -29,6 +27,7 @@ _ADVICE = {
     "unsupported_grant_type": "The server does not know this grant; change Grant type.",
     "invalid_scope": "The server does not know the scope; empty Scope, or name one that the client has.",
     ("password", "invalid_grant"): "Username or User password is wrong.",
+    "invalid_grant": "The server does not accept this login; check the fields of the grant.",
     "invalid_credentials": "Username or User password is wrong.",
     (
         "authorization_code",
@@ -47,12 +46,8 @@ _ADVICE = {
 }
 
 
-# RFC 6749, 5.2, allows more; a code that is not like these could be anything, and is not shown.
-_Code = Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")]
-
-
 class _ErrorAnswer(msgspec.Struct):
-    error: _Code
+    error: str
     hint: str | None = None
 
 
@@ -62,11 +57,13 @@ def refusal(response: requests.Response, grant_type: str) -> GofundoAuthError | 
         return None
     try:
         body = msgspec.json.decode(response.content, type=_ErrorAnswer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
-    advice = _ADVICE.get((grant_type, body.error)) or _ADVICE.get(body.error) or "See the server's own documentation."
+    advice = _ADVICE.get((grant_type, body.error)) or _ADVICE.get(body.error)
+    # A code that is not known here could be anything, and is not shown.
+    known = f"({body.error}). {advice}" if advice else "with a code of its own; the exception's `error` holds it."
     return GofundoAuthError(
-        f"The server refuses the {grant_type} login ({body.error}). {advice}",
+        f"The server refuses the {grant_type} login {known}",
         error=body.error,
         hint=body.hint,
         status=response.status_code,

@@ -73,11 +73,12 @@ class _Meta(msgspec.Struct):
     last_page: int | None = None
     total: int | None = None
     per_page: int | str | None = None
-    pagination: Raw | UnsetType = UNSET
+    next_cursor: str | None = None
+    pagination: Raw | None = None
 
 
 class _Links(msgspec.Struct):
-    next: str | None = None
+    next: str | UnsetType | None = UNSET
     prev: str | UnsetType | None = UNSET
 
 
@@ -86,7 +87,8 @@ class _Envelope(_Meta):
     next_page_url: str | UnsetType | None = UNSET
     prev_page_url: str | UnsetType | None = UNSET
     links: Raw | UnsetType = UNSET
-    meta: _Meta | UnsetType = UNSET
+    meta: _Meta | list[Raw] | None = None  # PHP writes an empty one as []
+    next: Raw | None = None
 
 
 def _page(body: bytes, *, pretty: bool) -> Page:
@@ -95,18 +97,15 @@ def _page(body: bytes, *, pretty: bool) -> Page:
     if body[0] != _OBJECT:
         raise _NoList("it is a single value")
     envelope = _envelope(body)
+    records = _records(body if envelope.data is UNSET else envelope.data, pretty=pretty)
     if envelope.data is UNSET:
-        return Page(records=_records(body, pretty=pretty))
-    meta = envelope if envelope.meta is UNSET else envelope.meta
+        return Page(records=records)
+    meta = envelope.meta if isinstance(envelope.meta, _Meta) else envelope
     links = _links(envelope)
-    step = _step(links.next)
-    # Taking such a page for the last would show a part of the list as the whole.
-    if step is None and (meta.current_page or 0) < (meta.last_page or 0):
-        raise _NoList(f"it is page {meta.current_page} of {meta.last_page} and has no link to the next")
-    if not (meta.pagination is UNSET and envelope.pagination is UNSET):
-        raise _NoList("it is paged in a way not known here (pagination)")
+    step = _step(links.next) if links.next else None
+    _refuse_a_part(meta, links, step, len(records), foreign=envelope.next or meta.pagination or envelope.pagination)
     return Page(
-        records=_records(envelope.data, pretty=pretty),
+        records=records,
         next=step,
         number=meta.current_page,
         has_previous=None if links.prev is UNSET else links.prev is not None,
@@ -115,6 +114,23 @@ def _page(body: bytes, *, pretty: bool) -> Page:
         # simplePaginate() may echo it as the text that was asked for.
         per_page=int(str(meta.per_page)) if str(meta.per_page).isdecimal() else None,
     )
+
+
+def _refuse_a_part(meta: _Meta, links: _Links, step: Step | None, count: int, *, foreign: Raw | None) -> None:
+    """Refuse a page that would show a part of a list as the whole: its own words have to agree on what follows."""
+    whole = meta.total == count
+    if step and step.name == "page" and meta.current_page and step.value != str(meta.current_page + 1):
+        raise _NoList(f"it is page {meta.current_page}, and its link leads past the next")
+    if step:
+        return
+    if links.next is UNSET and not whole:
+        words = (meta.current_page, meta.last_page, meta.per_page, meta.total, meta.next_cursor, foreign)
+        if any(word is not None for word in words):
+            raise _NoList("it is paged in a way not known here: nothing leads to the next page")
+    if meta.next_cursor or (meta.current_page or 0) < (meta.last_page or 0):
+        raise _NoList("it is not the last page, and has no link to the next")
+    if meta.current_page in (None, 1) and (meta.total or 0) > count:
+        raise _NoList(f"it has {count} of {meta.total} records, and no link to the next page")
 
 
 def _envelope(body: bytes) -> _Envelope:
@@ -135,10 +151,8 @@ def _links(envelope: _Envelope) -> _Links:
     return msgspec.json.decode(envelope.links, type=_Links)
 
 
-def _step(link: str | None) -> Step | None:
+def _step(link: str) -> Step:
     """Take nothing from a link but its step: its host may be another, and the other parameters are lost."""
-    if not link:
-        return None
     try:
         query = parse_qs(urlsplit(link).query)
     except ValueError:

@@ -12,6 +12,9 @@ from airflow_provider_gofundo.pages.shapes import Page, Step, read_page
 
 log = logging.getLogger(__name__)
 
+# So many empty pages in a row may be a filter's doing; more are a server that never ends.
+EMPTY = 100
+
 
 def walk(client: GofundoClient, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[Page]:
     """
@@ -26,6 +29,7 @@ def walk(client: GofundoClient, endpoint: str, *, query_params: Mapping[str, Any
                 f"query_params may not hold {name}: the walk begins at the first page and sets it."
             )
     seen: set[Step] = set()
+    empty = 0
     step: Step | None = None
     while True:
         page = client.fetch("GET", endpoint, read_page, query_params={**own, **_parameter(step)})
@@ -33,8 +37,8 @@ def walk(client: GofundoClient, endpoint: str, *, query_params: Mapping[str, Any
             _warn_of_cap(endpoint, own, page)
         elif _is_another(page, step):
             raise GofundoResponseError(
-                f"GET {endpoint} was asked for {step.name} {step.value[:20]} and answered another page. The server "
-                f"ignores or damages {step.name}; check that the list is paged by it.",
+                f"GET {endpoint} was asked for another {step.name} and answered the first page, or a wrong one. The "
+                f"server ignores or damages {step.name}; check that the list is paged by it.",
                 method="GET",
                 path=endpoint,
             )
@@ -42,6 +46,14 @@ def walk(client: GofundoClient, endpoint: str, *, query_params: Mapping[str, Any
         step = page.next
         if step is None:
             return
+        empty = 0 if page.records else empty + 1
+        if empty > EMPTY:
+            raise GofundoResponseError(
+                f"GET {endpoint} answered {empty} empty pages in a row, each with a link to the next. A list ends; "
+                "ask the makers of the server.",
+                method="GET",
+                path=endpoint,
+            )
         if step in seen:
             raise GofundoResponseError(
                 f"GET {endpoint} leads to the same {step.name} twice, so the walk would never end. "

@@ -11,7 +11,7 @@ from airflow_provider_gofundo.operators.base import GofundoBaseOperator
 
 if TYPE_CHECKING:
     from airflow_provider_gofundo.dataset.manifest import Directory
-    from airflow_provider_gofundo.dataset.writer import Compression
+    from airflow_provider_gofundo.dataset.part import Compression
     from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 
 
@@ -73,6 +73,8 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
     def _directory(self) -> Directory:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+        if not str(self.path).strip():
+            raise GofundoConfigError("path is empty; write a directory such as s3://lake/donations.")
         try:
             return ObjectStoragePath(self.path, conn_id=self.storage_conn_id)
         except ValueError as error:

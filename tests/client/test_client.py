@@ -27,6 +27,7 @@ from airflow_provider_gofundo.exceptions import (
     GofundoRateLimitError,
     GofundoReauthorizationRequired,
     GofundoResponseError,
+    GofundoStorageError,
 )
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.fixtures import ClientOf, Waits
@@ -384,6 +385,7 @@ ERRORS: list[Callable[[], GofundoError]] = [
     lambda: GofundoReauthorizationRequired("text", error="invalid_grant", hint="h", status=400),
     lambda: GofundoApiError("text", status=422, method="POST", path="p", message="m", errors={"a": ["b"]}),
     lambda: GofundoRateLimitError("text", status=429, method="GET", path="p", retry_in=60),
+    lambda: GofundoStorageError("text"),
     lambda: GofundoResponseError("text", status=200, method="GET", path="p", retry_in=0),
 ]
 

@@ -17,8 +17,8 @@ from upath import UPath
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.manifest import Directory, read_manifest
+from airflow_provider_gofundo.dataset.part import Compression
 from airflow_provider_gofundo.dataset.pull import pull
-from airflow_provider_gofundo.dataset.writer import Compression
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.reader import files, lake, trust
@@ -48,7 +48,7 @@ def test_the_manifest_says_what_came_from_where(sandbox: Sandbox, client: Gofund
         "run": summary.run,
         "source": sandbox.url,
         "endpoint": "api/donations",
-        "query_params": {"per_page": 10, "status": "paid"},
+        "query_params": {"per_page": "10", "status": "paid"},
         "records": 13,
         "pages": 2,
         "total": [13, 13],
@@ -119,7 +119,10 @@ def test_the_totals_of_the_first_and_the_last_page_show_a_list_that_changed(
 def test_a_total_that_differs_from_what_came_is_a_warning(
     replay: Replay, client_of: ClientOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replay.answer(Answer(body=b'{"data":[{"id":1},{"id":2}],"current_page":1,"last_page":1,"total":3}'))
+    replay.answer(
+        Answer(body=b'{"data":[{"id":1}],"current_page":1,"last_page":2,"total":3,"next_page_url":"?page=2"}'),
+        Answer(body=b'{"data":[{"id":2}],"current_page":2,"last_page":2,"total":3,"next_page_url":null}'),
+    )
 
     pull(client_of(replay.url), "api/list", lake(tmp_path))
 

@@ -1,0 +1,72 @@
+"""Trouble: why there is no answer, in our own words. The libraries' words may hold the URL and its query."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError, ReadTimeoutError
+
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoConnectionError, GofundoResponseError
+from airflow_provider_gofundo.settings import Settings
+
+# What may be shown of the path of a redirect: what looks like a route, and nothing that may be somebody's name.
+_ROUTE = re.compile(r"[a-z0-9/_-]*", re.IGNORECASE)
+
+
+def explain(
+    error: requests.RequestException | HTTPError, method: str, path: str, settings: Settings
+) -> GofundoConnectionError | GofundoConfigError:
+    """
+    Return the error that stands for a failed exchange.
+
+    `retry_in` is set where nothing was sent. In all other cases the server may have done what it was asked.
+    """
+    host = f"{settings.base_url} ({method} {path})"
+    inner = error.args[0].reason if error.args and isinstance(error.args[0], MaxRetryError) else None
+    reason = inner or error
+    if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
+        return GofundoConfigError(f"{method} {path} cannot be sent: a header or the URL is malformed.")
+    if any(isinstance(argument, ssl.SSLCertVerificationError) for argument in reason.args):
+        return GofundoConnectionError(
+            f"TLS with {host} failed: its certificate is not trusted here. Check Host, or name the private CA in "
+            "CA bundle."
+        )
+    if isinstance(reason, NameResolutionError):
+        return GofundoConnectionError(f"No such host: {host}. Check Host in the connection.", retry_in=0)
+    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+        return GofundoConnectionError(f"Cannot connect to {host}. Check Host and Port.", retry_in=0)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return GofundoConnectionError(f"The proxy on the way to {host} failed. Check HTTPS_PROXY.", retry_in=0)
+    if isinstance(error, requests.exceptions.SSLError):
+        happened = "TLS broke off, or is not spoken there (a sandbox on this machine wants http://), with"
+    elif isinstance(error, (requests.Timeout, ReadTimeoutError)):
+        happened = f"No answer within {settings.timeout:g} s from"
+    else:
+        happened = "Cut off by"
+    return GofundoConnectionError(f"{happened} {host}.", answer_lost=True)
+
+
+def redirected(response: requests.Response, method: str, path: str) -> GofundoResponseError:
+    """Return the error for an answer that points elsewhere."""
+    return GofundoResponseError(
+        f"{method} {path} was redirected to {_where(response)} ({response.status_code}), which is not followed. "
+        "Use the API's own endpoint, and its own address as Host in the connection.",
+        status=response.status_code,
+        method=method,
+        path=path,
+    )
+
+
+def _where(response: requests.Response) -> str:
+    try:
+        target = urlsplit(response.headers.get("Location", ""))
+    except ValueError:
+        return "what is no address"
+    host = target.netloc.rpartition("@")[2]
+    route = target.path if _ROUTE.fullmatch(target.path) else f"/{target.path.split('/')[1]}/…"
+    if not _ROUTE.fullmatch(route.removesuffix("/…")):
+        route = "/…"
+    return f"{target.scheme or 'https'}://{host}{route}" if host else route
