@@ -87,7 +87,7 @@ Connect = Callable[..., None]
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     """Make a URL the Airflow connection gofundo_default; what Airflow's classes do with it waits without waiting."""
-    monkeypatch.setattr("airflow_provider_gofundo.hooks.gofundo.GofundoClient", partial(GofundoClient, sleep=waits))
+    monkeypatch.setattr("airflow_provider_gofundo.client.client.GofundoClient", partial(GofundoClient, sleep=waits))
 
     def make(host: str, *, extra: dict[str, Any] | None = None, **fields: Any) -> None:
         values = {"conn_type": "gofundo", "host": host, **MACHINE, **fields}

@@ -7,25 +7,20 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
-from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoError
-from airflow_provider_gofundo.oauth.authorization import AuthorizationRequest, begin, code_of
-from airflow_provider_gofundo.oauth.grants import AuthorizationCodeGrant, grant_for
-from airflow_provider_gofundo.oauth.manager import TokenManager
-from airflow_provider_gofundo.oauth.store import MemoryTokenStore
-from airflow_provider_gofundo.oauth.token import Token
-from airflow_provider_gofundo.pages.walk import walk
-from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.state import shared_login
 
+# The engine is imported where it is used: a DAG file is parsed every few seconds, and imports this hook each time.
 if TYPE_CHECKING:
     import requests
     from requests_oauthlib import OAuth2Session
 
+    from airflow_provider_gofundo.client.client import GofundoClient
+    from airflow_provider_gofundo.oauth.authorization import AuthorizationRequest
+    from airflow_provider_gofundo.oauth.token import Token
     from airflow_provider_gofundo.pages.shapes import Page
+    from airflow_provider_gofundo.settings import Settings
 
 
 class GofundoHook(BaseHook):
@@ -48,11 +43,19 @@ class GofundoHook(BaseHook):
     @cached_property
     def client(self) -> GofundoClient:
         """The client of this connection. It logs in with its first request."""
+        from airflow_provider_gofundo.client.client import GofundoClient
+        from airflow_provider_gofundo.oauth.grants import grant_for
+        from airflow_provider_gofundo.oauth.manager import TokenManager
+        from airflow_provider_gofundo.oauth.store import MemoryTokenStore
+        from airflow_provider_gofundo.state import shared_login
+
         settings = self._settings()
         store, turn = shared_login(settings) if settings.share_login else (MemoryTokenStore(), None)
         return GofundoClient(settings, TokenManager(grant_for(settings), store, turn=turn, on_token=_mask))
 
     def _settings(self) -> Settings:
+        from airflow_provider_gofundo.settings import Settings
+
         settings = Settings.from_connection(self.get_connection(self.gofundo_conn_id))
         for secret in (settings.client_secret, settings.user_password, settings.refresh_token):
             if secret:
@@ -65,10 +68,15 @@ class GofundoHook(BaseHook):
 
         Open the `url` of what it returns, log in, and hand the address that the browser ends at to `authorize`.
         """
+        from airflow_provider_gofundo.oauth.authorization import begin
+
         return begin(self._settings())
 
     def authorize(self, request: AuthorizationRequest, callback_url: str) -> None:
         """Finish that login: exchange the code in the callback URL for a token that all workers use."""
+        from airflow_provider_gofundo.oauth.authorization import code_of
+        from airflow_provider_gofundo.oauth.grants import AuthorizationCodeGrant
+
         grant = AuthorizationCodeGrant(self._settings())
         self.client.tokens.adopt(grant.exchange(code_of(callback_url, request), request.code_verifier))
 
@@ -94,10 +102,14 @@ class GofundoHook(BaseHook):
 
     def pages(self, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[Page]:
         """Yield the pages of a list, first to last, with their records as raw JSON."""
+        from airflow_provider_gofundo.pages.walk import walk
+
         return walk(self.client, endpoint, query_params=query_params)
 
     def records(self, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the records of a list, first to last, decoded."""
+        import msgspec
+
         for page in self.pages(endpoint, query_params=query_params):
             for record in page.records:
                 yield msgspec.json.decode(record, type=dict[str, Any])
@@ -109,6 +121,12 @@ class GofundoHook(BaseHook):
         Airflow calls this under a random connection id, so the login is kept in memory; and it never uses up a
         refresh token, so of a chain only the client is checked.
         """
+        from airflow_provider_gofundo.client.client import GofundoClient
+        from airflow_provider_gofundo.oauth.grants import grant_for
+        from airflow_provider_gofundo.oauth.manager import TokenManager
+        from airflow_provider_gofundo.oauth.store import MemoryTokenStore
+        from airflow_provider_gofundo.pages.walk import walk
+
         try:
             settings = self._settings()
             grant = grant_for(settings)
