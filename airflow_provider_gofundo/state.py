@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -82,9 +83,31 @@ def _warn(reason: str) -> None:
     )
 
 
+def find_connection(conn_id: str, get: Callable[[str], Any]) -> Any:
+    """
+    Return a connection as `get` does, which is BaseHook's.
+
+    In a plain Python on the machine of an API server or scheduler, Airflow 3 looks into the environment only; here
+    also into its database.
+    """
+    try:
+        return get(conn_id)
+    except Exception as error:
+        if _in_task() or type(error).__name__ != "AirflowNotFoundException":
+            raise
+    from airflow.models import Connection
+
+    return Connection.get_connection_from_secrets(conn_id)
+
+
+def _in_task() -> bool:
+    """Whether this is a task or a trigger, which reaches Airflow through its supervisor only."""
+    return hasattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS")
+
+
 def _variable() -> Any:
     """Tasks and triggers reach Variables through the SDK; the API server, the CLI and Airflow 2 by the model."""
-    if hasattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS"):
+    if _in_task():
         from airflow.sdk import Variable
 
         return Variable
@@ -99,3 +122,17 @@ def _forget_cached(key: str) -> None:
     except ImportError:  # Airflow 2
         from airflow.secrets.cache import SecretCache  # type: ignore[import-not-found, no-redef, unused-ignore]
     SecretCache.invalidate_variable(key)
+
+
+def mask(*secrets: str | None) -> None:
+    """Let Airflow's logs show *** for them."""
+    try:
+        from airflow.sdk.log import mask_secret
+    except ImportError:  # before Airflow 3.1
+        try:
+            from airflow.sdk.execution_time.secrets_masker import mask_secret  # type: ignore[no-redef, unused-ignore]
+        except ImportError:  # before Airflow 3
+            from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[import-not-found, no-redef, unused-ignore]
+    for secret in secrets:
+        if secret:
+            mask_secret(secret)

@@ -73,11 +73,13 @@ class GofundoClient:
         """Close the connections to the server; the next request would open new ones."""
         self._session.close()
 
+    @without_frames
     def session(self) -> ApiSession:
         """Return a session of its own that sends a token good now. It neither retries nor renews."""
         token = self._retry(self.tokens.token)
         return ApiSession(self.settings, token={"access_token": token.access_token, "token_type": "Bearer"})
 
+    @without_frames
     def refresh_login(self) -> Token:
         """Refresh the token now, though it may still be good, and return the new one."""
         return self._retry(self.tokens.refresh)
@@ -120,18 +122,19 @@ class GofundoClient:
         if any(name.lower() == "authorization" for name in headers or {}):
             raise GofundoConfigError("headers may not hold Authorization: the connection's token is sent.")
         options = {"params": encode(query_params), "json": json, "headers": dict(headers or {})}
-        began, replayed = now(), False
+        minted: Token | None = None  # for this request, by this process
 
         def attempt() -> T:
-            nonlocal replayed
+            nonlocal minted
             token = self.tokens.token()
             answer = self._send(method, url, token, options)
-            if answer.status_code == 401 and not replayed:
-                replayed = True
+            if answer.status_code == 401 and token != minted:
+                asked_at = now()
                 token = self.tokens.renew(token)
+                minted = token if self.tokens.is_own(token) and token.issued_at >= asked_at else minted
                 answer = self._send(method, url, token, options)
             if answer.status_code == 401:
-                raise _unauthenticated(method, path, minted_for_this=token.issued_at > began)
+                raise _unauthenticated(method, path, self.settings.grant_type, ours=token == minted)
             require_success(answer, method=method, path=path, idempotent=method in IDEMPOTENT)
             return read(answer, method, path)
 
@@ -163,20 +166,21 @@ class GofundoClient:
             self._traffic = Traffic(seen.requests + requests, seen.retries + retries, seen.waited + waited)
 
 
-def _unauthenticated(method: str, path: str, *, minted_for_this: bool) -> GofundoError:
-    if minted_for_this:
-        return GofundoAuthError(
-            f"{method} {path} answered 401, also with a token minted just now. The endpoint may need a user, which "
-            "client_credentials has not: then use another Grant type.",
+def _unauthenticated(method: str, path: str, grant_type: str, *, ours: bool) -> GofundoError:
+    if not ours:
+        return GofundoApiError(
+            f"{method} {path} answered 401 twice: the token that another worker had just got was revoked as well.",
             status=401,
+            method=method,
+            path=path,
+            retry_in=0.0,  # whatever the method: nobody was let in
         )
-    return GofundoApiError(
-        f"{method} {path} answered 401 twice: the token that another worker had just got was revoked as well. "
-        "The next try gets a new one.",
-        status=401,
-        method=method,
-        path=path,
+    advice = (
+        "It may need a user, which client_credentials has not: then use another Grant type."
+        if grant_type == "client_credentials"
+        else "The user of this connection may have no access to it."
     )
+    return GofundoAuthError(f"{method} {path} answered 401, also with a token minted just now. {advice}", status=401)
 
 
 def _as_it_is(response: requests.Response, _method: str, _path: str) -> requests.Response:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_gofundo.exceptions import GofundoError
 
@@ -55,11 +55,10 @@ class GofundoHook(BaseHook):
 
     def _settings(self) -> Settings:
         from airflow_provider_gofundo.settings import Settings
+        from airflow_provider_gofundo.state import find_connection, mask
 
-        settings = Settings.from_connection(self.get_connection(self.gofundo_conn_id))
-        for secret in (settings.client_secret, settings.user_password, settings.refresh_token):
-            if secret:
-                mask_secret(secret)
+        settings = Settings.from_connection(find_connection(self.gofundo_conn_id, self.get_connection))
+        mask(settings.client_secret, settings.user_password, settings.refresh_token)
         return settings
 
     def authorization(self) -> AuthorizationRequest:
@@ -132,7 +131,7 @@ class GofundoHook(BaseHook):
             grant = grant_for(settings)
             if settings.grant_type in ("authorization_code", "refresh_token"):
                 grant.check()
-                return True, "Client ID and Client Secret are right. A test does not use up the login itself."
+                return True, "The server knows this client. Not tested: Redirect URI, Scope and the login itself."
             settings = replace(settings, max_attempts=1)  # a person is waiting
             tokens = TokenManager(grant, MemoryTokenStore(), on_token=_mask)
             with GofundoClient(settings, tokens) as client:
@@ -153,7 +152,6 @@ class GofundoHook(BaseHook):
 
 
 def _mask(token: Token) -> None:
-    """Let Airflow's logs show *** for it."""
-    for secret in (token.access_token, token.refresh_token):
-        if secret:
-            mask_secret(secret)
+    from airflow_provider_gofundo.state import mask
+
+    mask(token.access_token, token.refresh_token)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from oauthlib.common import generate_token
 from oauthlib.oauth2 import WebApplicationClient
 
-from airflow_provider_gofundo.exceptions import GofundoAuthError
+from airflow_provider_gofundo.exceptions import GofundoAuthError, GofundoConfigError
 from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.transport import https_form
 
@@ -34,7 +34,16 @@ class AuthorizationRequest:
 
 
 def begin(settings: Settings) -> AuthorizationRequest:
-    """Prepare a login with PKCE S256 (RFC 7636) and a state (RFC 6749, 10.12)."""
+    """
+    Prepare a login with PKCE S256 (RFC 7636) and a state (RFC 6749, 10.12).
+
+    GofundoConfigError for a connection of another grant.
+    """
+    if settings.grant_type != "authorization_code":
+        raise GofundoConfigError(
+            f"Connection '{settings.conn_id}': Grant type is {settings.grant_type}; a login in a browser needs "
+            "authorization_code."
+        )
     client = WebApplicationClient(settings.client_id)
     verifier = client.create_code_verifier(96)
     state = generate_token(48)
@@ -59,14 +68,17 @@ def code_of(callback_url: str, request: AuthorizationRequest) -> str:
 
     GofundoAuthError when the login was denied, or is not the one of this request.
     """
-    query = {name: values[-1] for name, values in parse_qs(urlsplit(callback_url).query).items()}
+    query = {name: values[-1] for name, values in parse_qs(urlsplit(callback_url.strip(" \t\n'\"")).query).items()}
     error = query.get("error")
+    if not query.keys() & {"code", "error"}:
+        raise GofundoAuthError(
+            "This address holds neither code nor error. Paste the whole one that the browser ended at. If it has not "
+            "left Gofundo, compare Client ID, Redirect URI and the client's grants with Instellingen > API-koppeling."
+        )
     # League 8 leaves the state out of some errors; they give nothing away and may come without.
-    if error is None and not hmac.compare_digest(query.get("state", ""), request.state):
-        raise GofundoAuthError("The answer is not of this login: its state differs. Begin again.")
+    if error is None and not hmac.compare_digest(query.get("state", "").encode(), request.state.encode()):
+        raise GofundoAuthError("This address belongs to another login: its state differs. Begin again.")
     if error is not None:
         known = error if error in _DENIED else None
         raise GofundoAuthError(_DENIED.get(error, "The server refused the login; begin again."), error=known)
-    if not query.get("code"):
-        raise GofundoAuthError("There is no code in it; paste the whole address that the browser ended at.")
     return query["code"]

@@ -13,6 +13,9 @@ from airflow_provider_gofundo.oauth.token import now
 # Seconds to wait at least between writing one's own name and reading which name stands there.
 SETTLE = 1.0
 
+# Seconds by which the clocks of two workers may differ.
+SKEW = 60
+
 
 class Cell(Protocol):
     """A shared place for one text; no more than these two, and no way to do both at once."""
@@ -42,7 +45,7 @@ class Lease:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._cell = cell
-        self._life = timedelta(seconds=life)
+        self.life = life
         self._clock = clock
         self._sleep = sleep
         self._name = secrets.token_hex(8)
@@ -52,10 +55,11 @@ class Lease:
         if self._holder() not in (None, self._name):
             return False
         began = time.monotonic()
-        self._cell.write(f"{self._name} {(self._clock() + self._life).isoformat()}")
+        self._cell.write(f"{self._name} {(self._clock() + timedelta(seconds=self.life)).isoformat()}")
         # How long our own write took tells how long another's may take.
         self._sleep(max(SETTLE, 3 * (time.monotonic() - began)))
-        return self._holder() == self._name
+        # Where not even our own name stands, nobody can hold it: the cell is not one that can be written.
+        return self._holder() in (self._name, None)
 
     def release(self) -> None:
         """Give it back, if it is still ours."""
@@ -63,8 +67,10 @@ class Lease:
             self._cell.write("")
 
     def _holder(self) -> str | None:
+        """Whose name stands there, unless its time is over, or lies further ahead than any turn lasts."""
         name, _, until = self._cell.read().partition(" ")
         try:
-            return name if self._clock() < datetime.fromisoformat(until) else None
+            left = datetime.fromisoformat(until) - self._clock()
         except (TypeError, ValueError):
             return None
+        return name if timedelta() < left <= timedelta(seconds=self.life + SKEW) else None

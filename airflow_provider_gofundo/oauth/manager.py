@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import time
@@ -10,11 +11,17 @@ from datetime import datetime
 from threading import Lock
 from typing import Protocol
 
+from tenacity import Retrying, stop_after_attempt, wait_fixed
+
 from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
     GofundoAuthError,
     GofundoConnectionError,
     GofundoError,
+    GofundoReauthorizationRequired,
+    GofundoResponseError,
+    GofundoStorageError,
+    without_frames,
 )
 from airflow_provider_gofundo.oauth.grants import Grant
 from airflow_provider_gofundo.oauth.refusal import finished
@@ -23,16 +30,23 @@ from airflow_provider_gofundo.oauth.token import Token, now
 
 log = logging.getLogger(__name__)
 
-# How often, and about how many seconds apart, to look for the token of the worker whose turn it is. Together longer
-# than that worker's turn can last.
-LOOKS, PAUSE = 120, 1.0
+# About how many seconds apart to look for the token of the worker whose turn it is, and for how long after its turn
+# must have ended.
+PAUSE, GRACE = 1.0, 30.0
 
-# Answers that are given before the server looks at the request: its refresh token has not been used.
-_UNTOUCHED = (429, 503)
+# How often a token is offered to the store before this process keeps it to itself.
+SAVES = 3
+
+# Digests of the refresh tokens that this process has used up.
+_used_up: set[bytes] = set()
 
 
 class Turn(Protocol):
-    """Who may ask the server for a token; a `Lease` where workers share one."""
+    """Who may ask the server for a token; a `Lease` where workers share one. `life` is how long a turn may last."""
+
+    @property
+    def life(self) -> float:
+        """Seconds."""
 
     def acquire(self) -> bool:
         """Try to make it ours."""
@@ -43,6 +57,8 @@ class Turn(Protocol):
 
 class _Alone:
     """Nobody to share with: it is always our turn."""
+
+    life = 0.0
 
     def acquire(self) -> bool:
         return True
@@ -78,14 +94,18 @@ class TokenManager:
         self._on_token = on_token
         self._lock = Lock()
         self._current: Token | None = None
+        self._own: Token | None = None
+        self._unsaved: Token | None = None
         self._failure: GofundoError | None = None
         self._failed_at = 0.0
 
+    @without_frames
     def token(self) -> Token:
         """Return a token that may be sent now."""
         token = self._current
         return token if token and token.usable(self._clock()) else self.renew(token)
 
+    @without_frames
     def renew(self, rejected: Token | None) -> Token:
         """Return a token other than the rejected one."""
         since = time.monotonic()
@@ -100,20 +120,34 @@ class TokenManager:
                 self._failure, self._failed_at = error, time.monotonic()
                 raise
 
+    @without_frames
     def refresh(self) -> Token:
         """Replace the stored token now, though it may be good, so that its refresh token does not die unused."""
         with self._lock:
-            return self._use(self._renewed(self._store.load()))
+            return self._use(self._renewed(self._load()))
 
+    @without_frames
     def adopt(self, token: Token) -> None:
         """Keep a token that was got elsewhere, from a login in a browser."""
         with self._lock:
-            self._store.save(token)
             self._use(token)
+            self._take_turn(lambda _: False)
+            try:
+                self._unsaved = None
+                self._store.save(token)
+            finally:
+                self._turn.release()
+
+    def is_own(self, token: Token) -> bool:
+        """Whether this process got the token from the server itself, rather than from another worker."""
+        return token == self._own
 
     def state(self) -> Token | None:
         """Return what the store holds, good or not."""
-        return self._store.load()
+        return self._load()
+
+    def _load(self) -> Token | None:
+        return self._unsaved or self._store.load()
 
     def _use(self, token: Token) -> Token:
         self._on_token(token)
@@ -125,52 +159,114 @@ class TokenManager:
             return False
         return token.usable(self._clock())
 
-    def _renewed(self, rejected: Token | None) -> Token:
-        for _ in range(LOOKS):
-            stored = self._store.load()
-            if stored and self._better(stored, rejected):
+    def _take_turn(self, enough: Callable[[Token], bool]) -> Token | None:
+        """Return another worker's token, should one come that is enough; None when it is our turn, or nobody's."""
+        waited = 0.0
+        while waited <= self._turn.life + GRACE:
+            stored = self._load()
+            if stored and enough(stored):
                 return stored
             if self._turn.acquire():
-                break
-            self._sleep(PAUSE * random.uniform(0.5, 1.5))  # noqa: S311  # so that they do not all look at once
-        # Whoever waited in vain asks without its turn: a token too many does no harm.
+                return None
+            pause = PAUSE * random.uniform(0.5, 1.5)  # noqa: S311  # so that they do not all look at once
+            self._sleep(pause)
+            waited += pause
+        return None
+
+    def _renewed(self, rejected: Token | None) -> Token:
+        newer = self._take_turn(lambda stored: self._better(stored, rejected))
+        if newer:
+            return newer
         try:
-            stored = self._store.load()
-            return stored if stored and self._better(stored, rejected) else self._obtained(stored)
+            stored = self._load()
+            return stored if stored and self._better(stored, rejected) else self._obtained(stored, rejected)
         finally:
             self._turn.release()
 
-    def _obtained(self, stored: Token | None) -> Token:
+    def _obtained(self, stored: Token | None, rejected: Token | None) -> Token:
         chain = stored or self._grant.seed
-        token = self._refreshed(chain) if chain and chain.refreshable(self._clock()) else None
+        why = ""
+        if chain and chain.refreshable(self._clock()):
+            token, why = self._refreshed(chain)
+            if token is None:
+                # Should another worker have used it after all, its token is there by now.
+                newer = self._store.load()
+                if newer and self._better(newer, rejected):
+                    return newer
+            elif self._store.load() != chain.spent():
+                log.warning("Somebody has logged in meanwhile; that login stays.")
+                newer = self._store.load()
+                return newer if newer and self._better(newer, rejected) else token
+        else:
+            token = None
         if token is None:
-            token = self._grant.fetch()
-        self._store.save(token)
+            token = self._fetched(why)
+        self._own = token
+        self._on_token(token)
+        self._keep(token)
         return token
 
-    def _refreshed(self, chain: Token) -> Token | None:
+    def _fetched(self, why: str) -> Token:
+        try:
+            return self._grant.fetch()
+        except GofundoReauthorizationRequired as error:
+            text = f"{error} {why}".strip()
+        raise GofundoReauthorizationRequired(text)
+
+    def _refreshed(self, chain: Token) -> tuple[Token | None, str]:
         """
-        Use the refresh token, once. None when that cannot have worked, or nobody knows.
+        Use the refresh token, once. None and the reason when that cannot have worked, or nobody knows.
 
         It is struck off the store before it is sent: should this process die, or the answer be lost, nobody sends
         it again. It comes back only where the server surely has not looked at it.
         """
+        secret = chain.refresh_token or ""
+        digest = hashlib.sha256(secret.encode()).digest()
+        if digest in _used_up:
+            return None, "Its refresh token has been used."
         self._store.save(chain.spent())
+        self._unsaved = None
+        if self._store.load() != chain.spent():
+            raise GofundoStorageError(
+                "The login cannot be written: something else, such as a secrets backend, answers for its Variable."
+            )
+        _used_up.add(digest)
         try:
-            return self._grant.refresh(chain.refresh_token or "")
+            return self._grant.refresh(secret), ""
         except GofundoError as error:
             if _untouched(error):
-                self._store.save(chain)
+                _used_up.discard(digest)
+                if self._store.load() == chain.spent():
+                    self._keep(chain)
+                if isinstance(error, GofundoApiError) and error.status in _PASSING and error.retry_in is None:
+                    error.retry_in = 0.0
                 raise
-            reason = str(error)
-        log.warning("The refresh token cannot be used any more. %s", reason)
-        return None
+            why = str(error)
+        log.warning("The refresh token cannot be used any more. %s", why)
+        return None, why
+
+    def _keep(self, token: Token) -> None:
+        """Store a token; where that fails for good, this process keeps it, for it may be the only one there is."""
+        try:
+            Retrying(stop=stop_after_attempt(SAVES), wait=wait_fixed(PAUSE), sleep=self._sleep, reraise=True)(
+                self._store.save, token
+            )
+        except Exception as error:  # noqa: BLE001  # what comes depends on the store
+            self._unsaved = token
+            log.warning("The login could not be stored (%s); only this process has it.", type(error).__name__)
+        else:
+            self._unsaved = None
+
+
+# Answers that pass, given before the server looks at the request.
+_PASSING = (429, 503)
 
 
 def _untouched(error: GofundoError) -> bool:
-    """Whether the refresh token still works after this error."""
+    """Whether the refresh token still works after this error: the server has not looked at it, or says so."""
     if isinstance(error, GofundoAuthError):
         return not finished(error)
     if isinstance(error, GofundoConnectionError):
         return not error.answer_lost
-    return isinstance(error, GofundoApiError) and error.status in _UNTOUCHED
+    status = error.status if isinstance(error, (GofundoApiError, GofundoResponseError)) else None
+    return status in _PASSING or (status is not None and 300 <= status < 500)

@@ -54,7 +54,7 @@ def load(text: str, fingerprint: str) -> Token | None:
     """Read a token; None for what is not ours, of another version, or of other credentials."""
     try:
         record = msgspec.json.decode(text, type=_Record)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
     aware = all(
         time is None or time.tzinfo for time in (record.issued_at, record.expires_at, record.refresh_expires_at)

@@ -9,11 +9,16 @@ from airflow_provider_gofundo.exceptions import GofundoAuthError
 
 _CLIENT = "Gofundo's screen Instellingen > API-koppeling"
 
+_USER = "Username or User password is wrong; try that e-mail address and password on Gofundo's own login page."
+
 # By grant and `error`, then by `error` alone. Never by the class that oauthlib raises for a code: it takes the
 # first one with that code. League 8 answers a wrong secret, a client that may not use the grant and a redirect URI
 # that is not registered with the same invalid_client, so its advice names them all.
 _ADVICE = {
-    "invalid_client": f"Compare Client ID and Client Secret with {_CLIENT}; the client may also have been revoked.",
+    "invalid_client": (
+        f"Compare Client ID and Client Secret with {_CLIENT}; the client may also have been revoked, or may not use "
+        "the grant (Grant type)."
+    ),
     ("password", "invalid_client"): (
         f"Compare Client ID and Client Secret with {_CLIENT}; if they are right, this client may not use the "
         "password grant."
@@ -25,10 +30,10 @@ _ADVICE = {
         f"This client may not use the grant; change Grant type, or make another client in {_CLIENT}."
     ),
     "unsupported_grant_type": "The server does not know this grant; change Grant type.",
-    "invalid_scope": "The server does not know the scope; empty Scope, or name one that the client has.",
-    ("password", "invalid_grant"): "Username or User password is wrong.",
+    "invalid_scope": f"The server does not know the scope; empty Scope, or name one of the client's in {_CLIENT}.",
+    ("password", "invalid_grant"): _USER,
     "invalid_grant": "The server does not accept this login; check the fields of the grant.",
-    "invalid_credentials": "Username or User password is wrong.",
+    "invalid_credentials": _USER,
     (
         "authorization_code",
         "invalid_grant",
@@ -53,7 +58,7 @@ class _ErrorAnswer(msgspec.Struct):
 
 def refusal(response: requests.Response, grant_type: str) -> GofundoAuthError | None:
     """Read an error answer (RFC 6749, 5.2); None when the answer is none."""
-    if response.ok:
+    if response.ok or response.status_code == 429 or response.status_code >= 500:
         return None
     try:
         body = msgspec.json.decode(response.content, type=_ErrorAnswer)

@@ -33,6 +33,10 @@ ACCESS, REFRESH = timedelta(days=14), timedelta(hours=1)
 FAULTS = ["lost", "unreachable", "maintenance", "failed", "crash"]
 
 
+# A process remembers the refresh tokens it has used, so no two servers give out the same.
+_numbers = count(1)
+
+
 class Crash(BaseException):
     """The worker dies between the server's answer and its own next step."""
 
@@ -47,7 +51,6 @@ class Server:
         self.fault: str | None = None
         self.dies: dict[str, datetime] = {}
         self.seen: list[str] = []
-        self._number = count(1)
 
     def accepts(self, token: Token) -> bool:
         return self.now < self.access.get(token.access_token, self.now)
@@ -57,7 +60,7 @@ class Server:
         self.refresh.clear()
 
     def issue(self, *, with_refresh: bool) -> Token:
-        number = next(self._number)
+        number = next(_numbers)
         answer = {"access_token": f"access-{number}", "expires_in": int(ACCESS.total_seconds())}
         self.access[f"access-{number}"] = self.now + ACCESS
         if with_refresh:

@@ -105,6 +105,8 @@ def test_two_pulls_on_one_chain_that_each_refresh_are_both_whole(sandbox: Sandbo
     sandbox.settings.latency_ms = 10
 
     class Turn:
+        life = 60.0
+
         def acquire(self) -> bool:
             return turn.acquire(timeout=0.01)
 

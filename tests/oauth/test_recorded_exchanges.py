@@ -131,7 +131,7 @@ def test_the_recorded_callbacks_give_their_code(case: str) -> None:
         ("v9_c05_authorize_invalid_scope", "does not know the scope"),
         ("c11_consent_denied", "declined"),
         ("v9_c11_consent_denied", "declined"),
-        ("c08_authorize_no_state", "not of this login"),
+        ("c08_authorize_no_state", "belongs to another login"),
     ],
 )
 def test_the_recorded_callbacks_without_a_code_say_why(case: str, says: str) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from airflow_provider_gofundo.client.client import GofundoClient
-from airflow_provider_gofundo.exceptions import GofundoReauthorizationRequired
+from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoReauthorizationRequired, GofundoStorageError
 from airflow_provider_gofundo.oauth import record
-from airflow_provider_gofundo.oauth.grants import grant_for
+from airflow_provider_gofundo.oauth.grants import RefreshTokenGrant, grant_for
 from airflow_provider_gofundo.oauth.lease import Lease
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import SharedTokenStore
 from airflow_provider_gofundo.oauth.token import Token
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.settings import Settings
-from tests.fixtures import Waits, settings_of
+from tests.fixtures import ClientOf, Waits, settings_of
+from tests.replay import TOKEN as TOKEN_ANSWER
+from tests.replay import Answer, Replay
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 TOKEN = Token(
@@ -226,3 +230,113 @@ def test_of_two_who_find_it_free_at_once_the_last_to_write_has_it() -> None:
     first = Lease(cell, life=60, sleep=lambda _: won.append(last.acquire()))
 
     assert [first.acquire(), *won] == [False, True]
+
+
+def test_the_wait_before_looking_again_is_longer_than_a_write_takes() -> None:
+    class SlowToWrite(Cell):
+        def write(self, text: str) -> None:
+            time.sleep(0.5)
+            super().write(text)
+
+    waits = Waits()
+    Lease(Cell(), life=60, sleep=waits).acquire()
+    Lease(SlowToWrite(), life=60, sleep=waits).acquire()
+
+    assert waits[0] >= 1
+    assert waits[1] >= 1.5
+
+
+@pytest.mark.parametrize("text", ["abc 9999-01-01T00:00:00+00:00", "x", "abc not-a-time", "abc 2026-11-23T00:00:00"])
+def test_a_turn_that_nobody_can_have_is_not_waited_for(text: str) -> None:
+    assert Lease(Cell(text), life=60, sleep=lambda _: None).acquire()
+
+
+def a_chain(sandbox: Sandbox, **more: Any) -> Settings:
+    first = grant_for(settings_of(sandbox.url, login="2", password="secret-password-2", extra=PASSWORD)).fetch()
+    extra = {"grant_type": "refresh_token", "refresh_token": first.refresh_token, **more}
+    return settings_of(sandbox.url, login="2", password="secret-password-2", extra=extra)
+
+
+def test_a_pair_that_cannot_be_stored_is_kept_by_the_process_that_has_it(
+    sandbox: Sandbox, waits: Waits, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FailsAfterTheStrikeOff(Cell):
+        writes = 0
+
+        def write(self, text: str) -> None:
+            self.writes += 1
+            if self.writes > 1:
+                raise OSError("gone")
+            super().write(text)
+
+    settings = a_chain(sandbox)
+    client = GofundoClient(settings, manager_of(settings, FailsAfterTheStrikeOff(), waits), sleep=waits)
+
+    assert [get(client), get(client)] == [200, 200]
+    assert "only this process has it" in caplog.text
+
+
+@pytest.mark.parametrize("status", [429, 503, 404, 405, 403])
+def test_a_refresh_that_never_reached_the_grant_leaves_the_chain_alive(
+    sandbox: Sandbox, waits: Waits, status: int
+) -> None:
+    settings = a_chain(sandbox)
+    client = GofundoClient(settings, manager_of(settings, Cell(), waits), sleep=waits)
+    sandbox.faults.add("status", "/oauth/token", status=status)
+
+    with suppress(GofundoApiError):
+        get(client)
+
+    assert get(client) == 200
+
+
+def test_an_error_code_with_a_server_s_failure_is_no_refusal(replay: Replay, client_of: ClientOf) -> None:
+    failed = Answer(status=500, body=b'{"error":"server_error","message":"x"}')
+    replay.tokens = [failed, failed, TOKEN_ANSWER]
+    replay.answer(Answer(body=b"{}"))
+
+    assert client_of(replay.url).request("GET", "api/list").status_code == 200
+
+
+def test_a_login_by_a_person_outlives_a_worker_s_failed_refresh(sandbox: Sandbox, waits: Waits) -> None:
+    settings = a_chain(sandbox)
+    cell = Cell()
+    worker, person = manager_of(settings, cell, waits), manager_of(settings, cell, waits)
+    login = grant_for(settings_of(sandbox.url, login="2", password="secret-password-2", extra=PASSWORD)).fetch()
+    store = SharedTokenStore(cell, record.fingerprint(settings))
+
+    class LogsInMeanwhile(RefreshTokenGrant):
+        def refresh(self, refresh_token: str) -> Token:
+            store.save(login)  # as `adopt` does when its turn has come
+            raise GofundoApiError("down", status=503)
+
+    worker = TokenManager(LogsInMeanwhile(settings), store, sleep=waits)
+    with pytest.raises(GofundoApiError):
+        worker.token()
+
+    assert person.token() == login
+
+
+def test_a_used_seed_is_not_sent_again_though_the_variable_was_deleted(sandbox: Sandbox, waits: Waits) -> None:
+    settings = a_chain(sandbox)
+    cell = Cell()
+    manager_of(settings, cell, waits).token()
+    cell.text = ""
+
+    with pytest.raises(GofundoReauthorizationRequired, match="has been used"):
+        manager_of(settings, cell, waits).token()
+
+    assert sandbox.counters.grants["refresh_token"] == 1
+
+
+def test_a_store_for_which_something_else_answers_costs_no_refresh_token(sandbox: Sandbox, waits: Waits) -> None:
+    class Shadowed(Cell):
+        def read(self) -> str:
+            return "foreign"
+
+    settings = a_chain(sandbox)
+
+    with pytest.raises(GofundoStorageError, match="secrets backend"):
+        manager_of(settings, Shadowed(), waits).token()
+
+    assert "refresh_token" not in sandbox.counters.grants
