@@ -27,6 +27,33 @@ class Cell(Protocol):
         """Put the text in the place of the one before."""
 
 
+class Turn(Protocol):
+    """Who may ask the server for a token; a `Lease` where workers share one. `life` is how long a turn may last."""
+
+    @property
+    def life(self) -> float:
+        """Seconds."""
+
+    def acquire(self) -> bool:
+        """Try to make it ours."""
+
+    def release(self) -> None:
+        """Give it to others."""
+
+
+class Alone:
+    """Nobody to share with: it is always our turn."""
+
+    life = 0.0
+
+    def acquire(self) -> bool:
+        """Have it."""
+        return True
+
+    def release(self) -> None:
+        """Nobody waits."""
+
+
 class Lease:
     """
     Mutual exclusion after Fischer (Lamport, "A fast mutual exclusion algorithm", 1987), with an end.

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
-from typing import Protocol
 
 from tenacity import Retrying, stop_after_attempt, wait_fixed
 
@@ -24,6 +23,7 @@ from airflow_provider_gofundo.exceptions import (
     without_frames,
 )
 from airflow_provider_gofundo.oauth.grants import Grant
+from airflow_provider_gofundo.oauth.lease import Alone, Turn
 from airflow_provider_gofundo.oauth.refusal import finished
 from airflow_provider_gofundo.oauth.store import TokenStore
 from airflow_provider_gofundo.oauth.token import Token, now
@@ -39,32 +39,6 @@ SAVES = 3
 
 # Digests of the refresh tokens that this process has used up.
 _used_up: set[bytes] = set()
-
-
-class Turn(Protocol):
-    """Who may ask the server for a token; a `Lease` where workers share one. `life` is how long a turn may last."""
-
-    @property
-    def life(self) -> float:
-        """Seconds."""
-
-    def acquire(self) -> bool:
-        """Try to make it ours."""
-
-    def release(self) -> None:
-        """Give it to others."""
-
-
-class _Alone:
-    """Nobody to share with: it is always our turn."""
-
-    life = 0.0
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 class TokenManager:
@@ -88,7 +62,7 @@ class TokenManager:
     ) -> None:
         self._grant = grant
         self._store = store
-        self._turn = turn or _Alone()
+        self._turn = turn or Alone()
         self._clock = clock
         self._sleep = sleep
         self._on_token = on_token
