@@ -9,7 +9,7 @@ What can go wrong, as one family.
     ├── GofundoApiError                 the server answered with an error status
     │   └── GofundoRateLimitError       … that asks us to slow down (429)
     ├── GofundoResponseError            the server answered something that is no answer
-    └── GofundoStorageError             the dataset's storage failed
+    └── GofundoStorageError             the storage of a dataset, or of the login, failed
 
 Every text is our own sentence that says what to do next. What the server said may quote personal data, so it
 never becomes part of a text; `GofundoApiError.message` and `.errors` hold it for the code that asks.
@@ -114,7 +114,7 @@ class GofundoResponseError(GofundoError):
 
 
 class GofundoStorageError(GofundoError):
-    """The storage of the dataset failed, or is full. What it held before is still there."""
+    """The storage of a dataset, or of the login, failed. What it held before is still there."""
 
 
 def without_frames(method: F) -> F:

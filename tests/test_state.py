@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import SecretCache
 
 from airflow_provider_gofundo import state
+from airflow_provider_gofundo.exceptions import GofundoStorageError
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.token import Token
@@ -113,6 +114,6 @@ def test_only_who_can_log_in_anew_goes_on_without_variables(
     if grant_type == "client_credentials":
         assert manager.token()
     else:  # beginning the chain again would use up a refresh token that may be spent
-        with pytest.raises(OSError, match="no database"):
+        with pytest.raises(GofundoStorageError, match=r"could not be read from Airflow's Variables \(OSError\)"):
             manager.token()
         assert not sandbox.counters.grants

@@ -14,17 +14,14 @@ from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
-    GofundoAuthError,
-    GofundoConnectionError,
     GofundoError,
     GofundoReauthorizationRequired,
-    GofundoResponseError,
     GofundoStorageError,
     without_frames,
 )
 from airflow_provider_gofundo.oauth.grants import Grant
 from airflow_provider_gofundo.oauth.lease import Alone, Turn
-from airflow_provider_gofundo.oauth.refusal import finished
+from airflow_provider_gofundo.oauth.refusal import PASSING, untouched
 from airflow_provider_gofundo.oauth.store import TokenStore
 from airflow_provider_gofundo.oauth.token import Token, now
 
@@ -167,10 +164,9 @@ class TokenManager:
                 newer = self._store.load()
                 if newer and self._better(newer, rejected):
                     return newer
-            elif self._store.load() != chain.spent():
+            elif self._has_been_replaced(chain):
                 log.warning("Somebody has logged in meanwhile; that login stays.")
-                newer = self._store.load()
-                return newer if newer and self._better(newer, rejected) else token
+                return token
         else:
             token = None
         if token is None:
@@ -208,16 +204,23 @@ class TokenManager:
         try:
             return self._grant.refresh(secret), ""
         except GofundoError as error:
-            if _untouched(error):
+            if untouched(error):
                 _used_up.discard(digest)
-                if self._store.load() == chain.spent():
+                if not self._has_been_replaced(chain):
                     self._keep(chain)
-                if isinstance(error, GofundoApiError) and error.status in _PASSING and error.retry_in is None:
+                if isinstance(error, GofundoApiError) and error.status in PASSING and error.retry_in is None:
                     error.retry_in = 0.0
                 raise
             why = str(error)
         log.warning("The refresh token cannot be used any more. %s", why)
         return None, why
+
+    def _has_been_replaced(self, chain: Token) -> bool:
+        """Whether somebody has put another login where this chain was struck off; not known is no."""
+        try:
+            return self._store.load() != chain.spent()
+        except GofundoStorageError:
+            return False
 
     def _keep(self, token: Token) -> None:
         """Store a token; where that fails for good, this process keeps it, for it may be the only one there is."""
@@ -225,22 +228,8 @@ class TokenManager:
             Retrying(stop=stop_after_attempt(SAVES), wait=wait_fixed(PAUSE), sleep=self._sleep, reraise=True)(
                 self._store.save, token
             )
-        except Exception as error:  # noqa: BLE001  # what comes depends on the store
+        except GofundoStorageError as error:
             self._unsaved = token
-            log.warning("The login could not be stored (%s); only this process has it.", type(error).__name__)
+            log.warning("%s Only this process has it now.", error)
         else:
             self._unsaved = None
-
-
-# Answers that pass, given before the server looks at the request.
-_PASSING = (429, 503)
-
-
-def _untouched(error: GofundoError) -> bool:
-    """Whether the refresh token still works after this error: the server has not looked at it, or says so."""
-    if isinstance(error, GofundoAuthError):
-        return not finished(error)
-    if isinstance(error, GofundoConnectionError):
-        return not error.answer_lost
-    status = error.status if isinstance(error, (GofundoApiError, GofundoResponseError)) else None
-    return status in _PASSING or (status is not None and 300 <= status < 500)

@@ -5,9 +5,18 @@ from __future__ import annotations
 import msgspec
 import requests
 
-from airflow_provider_gofundo.exceptions import GofundoAuthError
+from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
+    GofundoAuthError,
+    GofundoConnectionError,
+    GofundoError,
+    GofundoResponseError,
+)
 
 _CLIENT = "Gofundo's screen Instellingen > API-koppeling"
+
+# Answers that pass, given before the server looks at the request.
+PASSING = (429, 503)
 
 _USER = "Username or User password is wrong; try that e-mail address and password on Gofundo's own login page."
 
@@ -78,3 +87,13 @@ def refusal(response: requests.Response, grant_type: str) -> GofundoAuthError | 
 def finished(refusal: GofundoAuthError) -> bool:
     """Whether the refusal of a refresh means that this refresh token will never work again."""
     return refusal.error == "invalid_grant" or (refusal.error == "invalid_request" and refusal.status == 401)
+
+
+def untouched(error: GofundoError) -> bool:
+    """Whether the refresh token still works after this error: the server has not looked at it, or says so."""
+    if isinstance(error, GofundoAuthError):
+        return not finished(error)
+    if isinstance(error, GofundoConnectionError):
+        return not error.answer_lost
+    status = error.status if isinstance(error, (GofundoApiError, GofundoResponseError)) else None
+    return status in PASSING or (status is not None and 300 <= status < 500)

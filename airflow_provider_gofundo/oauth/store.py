@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from airflow_provider_gofundo.exceptions import GofundoStorageError
 from airflow_provider_gofundo.oauth import record
 from airflow_provider_gofundo.oauth.lease import Cell
 from airflow_provider_gofundo.oauth.token import Token
@@ -47,9 +48,17 @@ class SharedTokenStore:
         self._fingerprint = fingerprint
 
     def load(self) -> Token | None:
-        """Read the cell."""
-        return record.load(self._cell.read(), self._fingerprint)
+        """Read the cell; GofundoStorageError when that fails."""
+        try:
+            return record.load(self._cell.read(), self._fingerprint)
+        except Exception as error:  # noqa: BLE001  # what comes depends on the cell
+            reason = type(error).__name__
+        raise GofundoStorageError(f"The login could not be read from Airflow's Variables ({reason}).")
 
     def save(self, token: Token) -> None:
-        """Write the cell."""
-        self._cell.write(record.dump(token, self._fingerprint))
+        """Write the cell; GofundoStorageError when that fails."""
+        try:
+            return self._cell.write(record.dump(token, self._fingerprint))
+        except Exception as error:  # noqa: BLE001  # as above
+            reason = type(error).__name__
+        raise GofundoStorageError(f"The login could not be written to Airflow's Variables ({reason}).")

@@ -273,7 +273,7 @@ def test_a_pair_that_cannot_be_stored_is_kept_by_the_process_that_has_it(
     client = GofundoClient(settings, manager_of(settings, FailsAfterTheStrikeOff(), waits), sleep=waits)
 
     assert [get(client), get(client)] == [200, 200]
-    assert "only this process has it" in caplog.text
+    assert "Only this process has it now" in caplog.text
 
 
 @pytest.mark.parametrize("status", [429, 503, 404, 405, 403])
