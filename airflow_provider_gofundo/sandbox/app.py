@@ -40,7 +40,7 @@ class Application:
         validator = Validator(state.clients, state.tokens, state.settings, state.clock)
         self._issuer = TokenIssuer(validator, state.settings)
         self._authorizer = Authorizer(validator, state.settings)
-        self._resources = Resources(state.tokens, state.records, state.settings, state.clock, state.throttle)
+        self._resources = Resources(state)
         self._control = Control(state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -61,6 +61,7 @@ class Counters:
         self.in_flight = 0
         self.in_flight_max = 0
         self.connections_max = 0
+        """The most that were open when a request came in, those to the control endpoint included."""
         self.log.clear()
 
     def watch(self, connections: Callable[[], int]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import shapes
 from .messages import JSON, NO_CACHE, Request, Response, json_response, json_text
+from .orders import Order
 from .records import Records, Selection
 from .settings import Settings
 from .shapes import DATA, Place
@@ -33,7 +34,10 @@ class ListEndpoint:
         self._cached_bytes = 0
 
     def answer(self, request: Request, records: Records, shape: str) -> Response:
-        """The page as the request asks for it; UnknownCursorField for a cursor of another list."""
+        """The page as the request asks for it; UnknownCursorField for a cursor of another list.
+
+        The caller holds the lock of the records.
+        """
         settings = self._settings
         versions = (records.name, records.version, settings.version)
         key = (*versions, shape, request.base_url, request.path, request.query_string)
@@ -44,8 +48,7 @@ class ListEndpoint:
             except ValueError:
                 errors = {"updated_since": ["The updated since is not a valid date."]}
                 return json_response({"message": "The given data was invalid.", "errors": errors}, 422)
-            with records.lock:
-                body = self._render(request, records, shape, selection)
+            body = self._render(request, records, shape, selection)
             if settings.pretty:
                 body = json_text(json.loads(body), pretty=True).encode()
             self._remember(key, body)
@@ -61,29 +64,30 @@ class ListEndpoint:
     def _selection(self, request: Request, records: Records) -> Selection:
         query = request.query
         names = records.field_names
-        since = query.get("updated_since")
+        since, sort = query.get("updated_since"), query.get("sort", "")
         return Selection(
             equal=tuple((name, value) for name, value in query.items() if name in names and value != ""),
             updated_since=parse_time(since) if since else None,
-            sort="updated_at" if query.get("sort") == "updated_at" else "id",
+            sort="updated_at" if sort.removeprefix("-") == "updated_at" else "id",
+            newest_first=sort in ("-id", "-updated_at"),
         )
 
     def _render(self, request: Request, records: Records, shape: str, selection: Selection) -> bytes:
-        ids = records.select(selection)
+        order = records.select(selection)
         if shape in ("resource", "plain"):
-            text = f"[{_joined(records, ids)}]"
+            text = f"[{_joined(records, order.part(0, len(order)))}]"
             return (text if shape == "plain" else f'{{"data":{text}}}').encode()
         if shape == "keyed":  # every second record, under the index it had (e_filtered_keys)
-            texts = records.texts(ids[1::2])
-            return shapes.keyed(list(zip(range(1, len(ids), 2), texts, strict=True))).encode()
-        envelope, chosen = self._page(request, records, shape, selection, ids)
+            texts = records.texts(order.part(0, len(order))[1::2])
+            return shapes.keyed(list(zip(range(1, len(order), 2), texts, strict=True))).encode()
+        envelope, chosen = self._page(request, records, shape, selection, order)
         if shape.endswith("-resource"):
             envelope = shapes.as_resource(envelope)
         head, tail = json_text(envelope).split(f'"{DATA}"', 1)
         return f"{head}[{_joined(records, chosen)}]{tail}".encode()
 
     def _page(
-        self, request: Request, records: Records, shape: str, selection: Selection, ids: Sequence[int]
+        self, request: Request, records: Records, shape: str, selection: Selection, order: Order
     ) -> tuple[dict[str, Any], Sequence[int]]:
         settings, query = self._settings, request.query
         base = settings.link_base.rstrip("/") if settings.link_base else request.base_url
@@ -92,33 +96,33 @@ class ListEndpoint:
         size = int(given) if PAGE_NUMBER.fullmatch(given) else DEFAULT_PER_PAGE
         size = min(size, settings.max_per_page)
         if shape.startswith("cursor"):
-            return self._cursor_page(place, query.get("cursor", ""), size, records, selection, ids)
+            return self._cursor_page(place, query.get("cursor", ""), size, records, selection, order)
         number = query.get("page", "")
         page = int(number) if PAGE_NUMBER.fullmatch(number) else 1
         start = (page - 1) * size
-        chosen = ids[start : start + size]
+        chosen = order.part(start, start + size)
         if shape.startswith("simple"):
             told = str(size) if settings.per_page_string and given else size
-            more = start + size < len(ids)
+            more = start + size < len(order)
             return shapes.simple_paginate(place, page, told, len(chosen), more=more), chosen
-        return shapes.paginate(place, page, size, len(chosen), len(ids)), chosen
+        return shapes.paginate(place, page, size, len(chosen), len(order)), chosen
 
     def _cursor_page(
-        self, place: Place, text: str, size: int, records: Records, selection: Selection, ids: Sequence[int]
+        self, place: Place, text: str, size: int, records: Records, selection: Selection, order: Order
     ) -> tuple[dict[str, Any], Sequence[int]]:
         cursor = shapes.decode_cursor(text)
         forward = cursor is None or bool(cursor.get("_pointsToNextItems"))
         if cursor is None:
             start, end = 0, size
         elif forward:
-            start = records.after(ids, selection, _cursor_key(cursor, selection))
+            start = order.until(_cursor_key(cursor, selection))
             end = start + size
         else:
-            end = records.before(ids, selection, _cursor_key(cursor, selection))
+            end = order.before(_cursor_key(cursor, selection))
             start = max(0, end - size)
-        chosen = ids[start:end]
+        chosen = order.part(start, end)
         following = previous = None
-        if chosen and not (forward and end >= len(ids)):
+        if chosen and not (forward and end >= len(order)):
             following = _cursor(records, selection, chosen[-1], forward=True)
         if chosen and cursor is not None and (forward or start > 0):
             previous = _cursor(records, selection, chosen[0], forward=False)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .clients import ALICE
-from .clock import Clock
 from .donations import DonationEndpoint
 from .fields import MODELS
 from .html import error_page, redirect
 from .lists import ListEndpoint, UnknownCursorField
 from .messages import Request, Response, json_response
 from .records import Records
-from .settings import Settings
 from .shapes import SHAPES
-from .throttle import Throttle, Verdict
-from .tokens import Access, TokenStore
+from .state import State
+from .throttle import Verdict
+from .tokens import Access
 
 READ = ("GET", "HEAD")
+log = logging.getLogger(__name__)
 Handler = Callable[[Request, Access, str], Response]
 
 
@@ -39,22 +40,16 @@ class Route:
 class Resources:
     """Routes, authenticates, throttles and answers a resource request."""
 
-    def __init__(
-        self,
-        tokens: TokenStore,
-        records: Mapping[str, Records],
-        settings: Settings,
-        clock: Clock,
-        throttle: Throttle,
-    ) -> None:
-        self._tokens = tokens
-        self._settings = settings
-        self._clock = clock
-        self._throttle = throttle
-        self._lists = ListEndpoint(settings)
+    def __init__(self, state: State) -> None:
+        self._tokens = state.tokens
+        self._settings = state.settings
+        self._clock = state.clock
+        self._throttle = state.throttle
+        self._hooks = state.hooks
+        self._lists = ListEndpoint(state.settings)
         self._routes: dict[str, Route] = {}
         self._items: list[tuple[re.Pattern[str], Route]] = []
-        self._build(records)
+        self._build(state.records)
 
     def _build(self, records: Mapping[str, Records]) -> None:
         donations = DonationEndpoint(records["donations"], refuse)
@@ -132,10 +127,16 @@ class Resources:
         def answer(request: Request, _access: Access, _id: str) -> Response:
             if request.method == "POST" and donations is not None:
                 return donations.create(request)
-            try:
-                return self._lists.answer(request, records, shape)
-            except UnknownCursorField:
-                return refuse(request, 500, "Server Error")
+            with records.lock:
+                try:
+                    if hook := self._hooks.before_each:
+                        hook(request.method, request.path)
+                    return self._lists.answer(request, records, shape)
+                except UnknownCursorField:
+                    pass
+                except Exception:
+                    log.exception("No answer to %s %s", request.method, request.path)
+            return refuse(request, 500, "Server Error")
 
         return answer
 

@@ -13,6 +13,7 @@ from .clock import Clock
 from .counters import Counters, Seen
 from .faults import Faults
 from .fields import LISTS
+from .hooks import Hook, Hooks
 from .records import Records
 from .server import HOST, ServerThread
 from .settings import Settings
@@ -54,6 +55,7 @@ class Sandbox:
             faults=Faults(),
             counters=Counters(),
             throttle=Throttle(chosen),
+            hooks=Hooks(),
         )
         self._port = port
         self._server: ServerThread | None = None
@@ -162,6 +164,15 @@ class Sandbox:
     def reset_throttle(self) -> None:
         """Open every throttle window anew."""
         self._state.throttle.clear()
+
+    def before_each(self, hook: Hook | None) -> None:
+        """Call `hook(method, path)` right before each list answer is made, or nothing with None.
+
+        It comes after faults, latency, throttle and token, one request at a time, and holds the lock of that list:
+        what it changes is in the answer, and no other thread changes the list in between. So it must not wait for
+        a thread that does. If it raises, the answer is a 500 and the log has the traceback.
+        """
+        self._state.hooks.before_each = hook
 
     def records_insert(self, name: str, count: int = 1, *, at: float | None = None) -> list[int]:
         """Add records to a list; answers their ids."""

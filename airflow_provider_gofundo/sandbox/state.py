@@ -8,6 +8,7 @@ from .clients import Client
 from .clock import Clock
 from .counters import Counters
 from .faults import Faults
+from .hooks import Hooks
 from .records import Records
 from .settings import Settings
 from .throttle import Throttle
@@ -26,3 +27,4 @@ class State:
     faults: Faults
     counters: Counters
     throttle: Throttle
+    hooks: Hooks

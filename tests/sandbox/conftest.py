@@ -32,6 +32,7 @@ def pool(_sandboxes: dict[tuple[int, int], Sandbox]) -> Pool:
         sandbox = _sandboxes[key]
         sandbox.settings.update({**Settings().as_dict(), "league": league})
         sandbox.faults.clear()
+        sandbox.before_each(None)
         sandbox.counters.clear()
         sandbox.reset_throttle()
         return sandbox

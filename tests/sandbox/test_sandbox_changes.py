@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -95,3 +97,103 @@ def test_a_donation_is_made_changed_and_removed(
 def test_writing_is_for_donations_only(fresh: Sandbox, send: Callable[..., requests.Response]) -> None:
     answer = send(fresh, "POST", "/api/donors")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_a_hook_changes_the_list_between_two_answers(fresh: Sandbox, get: Get) -> None:
+    calls: list[tuple[str, str]] = []
+
+    def remove_the_first(method: str, path: str) -> None:
+        calls.append((method, path))
+        fresh.records_delete("donations", [len(calls)])
+
+    fresh.before_each(remove_the_first)
+    assert page(get, fresh, 1) == [2, 3, 4, 5, 6]
+    assert page(get, fresh, 1) == [3, 4, 5, 6, 7]
+    assert page(get, fresh, 2) == [9, 10, 11, 12, 13]
+    fresh.before_each(None)
+    assert page(get, fresh, 2) == [9, 10, 11, 12, 13]
+    assert calls == [("GET", "/api/donations")] * 3
+
+
+def test_a_hook_is_for_lists_that_are_answered(fresh: Sandbox, get: Get, session: requests.Session) -> None:
+    paths: list[str] = []
+    fresh.before_each(lambda _, path: paths.append(path))
+    fresh.faults.add("status", "/api/donors", status=503)
+    assert get(fresh, "/api/donors").status_code == 503
+    assert session.get(f"{fresh.url}/api/donors").status_code == 401
+    assert get(fresh, "/api/donors/1").status_code == 200
+    fresh.settings.api_per_minute = 1
+    fresh.settings.throttle_window = 600.0
+    for path in ("/api/plain/actions", "/api/donors"):
+        get(fresh, path)
+    assert fresh.counters.statuses == {503: 1, 401: 1, 200: 2, 429: 1}
+    assert paths == ["/api/plain/actions"]
+
+
+def test_a_hook_that_raises_is_answered_with_500_and_logged(
+    fresh: Sandbox, get: Get, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_method: str, _path: str) -> None:
+        raise LookupError("nothing left to remove")
+
+    fresh.before_each(fail)
+    answer = get(fresh, "/api/donations")
+    assert (answer.status_code, answer.json()) == (500, {"message": "Server Error"})
+    assert "LookupError: nothing left to remove" in caplog.text
+    assert fresh.counters.requests == {"GET /api/donations": 1}
+    fresh.before_each(None)
+    assert get(fresh, "/api/donations").status_code == 200
+
+
+def test_lists_may_change_in_other_threads_while_they_are_read(fresh: Sandbox) -> None:
+    """Each change keeps the size of the list, so an answer that saw half of one would tell another total."""
+    records = fresh.records["donations"]
+    over = threading.Event()
+
+    def change() -> None:
+        oldest = 1
+        while not over.is_set():
+            with records.lock:
+                last = fresh.records_insert("donations", 2)[-1]
+                assert fresh.records_delete("donations", [oldest, oldest + 1]) == 2
+            assert fresh.records_touch("donations", [last - 1, last]) <= 2
+            oldest += 2
+
+    def read(sort: str) -> list[tuple[int, int]]:
+        token = {"Authorization": f"Bearer {fresh.token()}", "Accept": "application/json"}
+        seen = []
+        with requests.Session() as session:
+            for number in range(40):
+                query: dict[str, str | int] = {"sort": sort, "page": 2, "per_page": 7, "n": number}
+                answer = session.get(f"{fresh.url}/api/paginate/donations", params=query, headers=token, timeout=10)
+                body = answer.json()
+                ids = [record["id"] for record in body["data"]]
+                assert ids == sorted(ids, reverse=True) or not sort.startswith("-id")
+                seen.append((body["total"], len(set(ids))))
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        writer = pool.submit(change)
+        try:
+            found = [pair for pairs in pool.map(read, ("id", "-id", "-updated_at")) for pair in pairs]
+        finally:
+            over.set()
+        writer.result()
+    assert set(found) == {(20, 7)}
+    assert records.version > 10
+
+
+def test_nobody_else_changes_the_list_between_the_hook_and_the_answer(fresh: Sandbox, get: Get) -> None:
+    threads: list[threading.Thread] = []
+
+    def let_another_thread_try(_method: str, _path: str) -> None:
+        threads.append(threading.Thread(target=fresh.records_insert, args=("donations",)))
+        threads[-1].start()
+        threads[-1].join(0.1)
+        fresh.records_delete("donations", [1])
+
+    fresh.before_each(let_another_thread_try)
+    answer = get(fresh, "/api/donations").json()
+    threads[0].join()
+    assert answer["meta"]["total"] == 19
+    assert len(fresh.records["donations"]) == 20
