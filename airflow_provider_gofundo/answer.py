@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 import msgspec
 import requests
 
-from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoRateLimitError, GofundoResponseError
+from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
+    GofundoAuthError,
+    GofundoError,
+    GofundoRateLimitError,
+    GofundoResponseError,
+)
 
 T = TypeVar("T")
 
@@ -43,7 +49,10 @@ def require_success(response: requests.Response, *, method: str, path: str, idem
     message = body.get("message")
     errors = _messages_by_field(body.get("errors"))
     transient = status == 429 or (status >= 500 and idempotent)
-    wait = retry_after(response.headers, at=datetime.now(timezone.utc))
+    at = datetime.now(timezone.utc)
+    wait = retry_after(response.headers, at=at)
+    if wait is None and status == 429:
+        wait = rate_reset(response.headers, at=at)
     kind = GofundoRateLimitError if status == 429 else GofundoApiError
     raise kind(
         f"{method} {path} answered {status}. {_advice(status, errors)}{_asked(wait)}",
@@ -54,6 +63,24 @@ def require_success(response: requests.Response, *, method: str, path: str, idem
         errors=errors,
         retry_in=(wait or 0.0) if transient else None,
     )
+
+
+def unauthenticated(method: str, path: str, grant_type: str, *, ours: bool) -> GofundoError:
+    """Return the error for a second 401, with a new token; `ours` says that this process has just minted it."""
+    if not ours:
+        return GofundoApiError(
+            f"{method} {path} answered 401 twice: the token that another worker had just got was revoked as well.",
+            status=401,
+            method=method,
+            path=path,
+            retry_in=0.0,  # whatever the method: nobody was let in
+        )
+    advice = (
+        "It may need a user, which client_credentials has not: then use another Grant type."
+        if grant_type == "client_credentials"
+        else "The user of this connection may have no access to it."
+    )
+    return GofundoAuthError(f"{method} {path} answered 401, also with a token minted just now. {advice}", status=401)
 
 
 def decode(
@@ -104,7 +131,18 @@ def retry_after(headers: Mapping[str, str], *, at: datetime) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
-    until = _date(value)
+    return _from_now(_date(value), headers, at)
+
+
+def rate_reset(headers: Mapping[str, str], *, at: datetime) -> float | None:
+    """Return the seconds until X-RateLimit-Reset, which is in Unix time; None as above."""
+    value = headers.get("X-RateLimit-Reset", "").strip()
+    if not (value.isascii() and value.isdigit() and len(value) < 12):
+        return None
+    return _from_now(datetime.fromtimestamp(int(value), timezone.utc), headers, at)
+
+
+def _from_now(until: datetime | None, headers: Mapping[str, str], at: datetime) -> float | None:
     if until is None:
         return None
     return max(0.0, (until - (_date(headers.get("Date", "")) or at)).total_seconds())

@@ -9,7 +9,9 @@ What can go wrong, as one family.
     ├── GofundoApiError                 the server answered with an error status
     │   └── GofundoRateLimitError       … that asks us to slow down (429)
     ├── GofundoResponseError            the server answered something that is no answer
-    └── GofundoStorageError             the storage of a dataset, or of the login, failed
+    ├── GofundoDriftError               the list changed while it was pulled
+    ├── GofundoStorageError             the storage of a dataset, or of the login, failed
+    └── GofundoStopped                  we were asked to stop
 
 Every text is our own sentence that says what to do next. What the server said may quote personal data, so it
 never becomes part of a text; `GofundoApiError.message` and `.errors` hold it for the code that asks.
@@ -115,6 +117,14 @@ class GofundoResponseError(GofundoError):
 
 class GofundoStorageError(GofundoError):
     """The storage of a dataset, or of the login, failed. What it held before is still there."""
+
+
+class GofundoDriftError(GofundoError):
+    """The list changed while it was pulled, and the pull was told to fail then."""
+
+
+class GofundoStopped(GofundoError):
+    """The task was killed, or what a request was for is over."""
 
 
 def without_frames(method: F) -> F:

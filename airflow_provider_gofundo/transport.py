@@ -10,15 +10,18 @@ from __future__ import annotations
 import functools
 import io
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from requests_oauthlib import OAuth2Session
+from urllib3 import ProxyManager
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_gofundo import __version__
@@ -29,9 +32,13 @@ from airflow_provider_gofundo.exceptions import (
 )
 from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.trouble import explain, redirected
+from airflow_provider_gofundo.wires import Wires
 
 # An answer is read for this many times Timeout at most, and up to this many bytes.
 PATIENCE, LARGEST = 10, 512 * 1024**2
+
+# Connections that may be kept open; so many requests may be under way at the same time.
+MOST_AT_ONCE = 32
 
 USER_AGENT = f"airflow-provider-gofundo/{__version__}"
 
@@ -76,7 +83,33 @@ class ApiAdapter(HTTPAdapter):
         self._settings = settings
         self._origin = https_form(settings.base_url) + "/"
         self._plain = settings.base_url.startswith("http://")
-        super().__init__(pool_connections=1)
+        # Asked for once, not for every request as requests does.
+        self._proxies = {} if self._plain else get_environ_proxies(settings.base_url)
+        self._verify = settings.ca_bundle or _environment("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") or True
+        self._wires = Wires()
+        super().__init__(pool_connections=1, pool_maxsize=MOST_AT_ONCE)
+        self.poolmanager.pool_classes_by_scheme = self._wires.pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
+        """Return the pools of connections through a proxy, as HTTPAdapter makes them."""
+        manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._wires.pools
+        return manager
+
+    def close(self) -> None:
+        """Close the connections that are kept open, also where a failed exchange holds on to their pool."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # it does not iterate
+                manager.pools[key].close()
+        super().close()
+
+    def abort(self) -> None:
+        """
+        Cut every connection, also in the middle of an exchange of another thread, which then fails at once.
+
+        One that is being made is cut once it is made. The next ones are cut as well: there is no way back.
+        """
+        self._wires.cut()
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Send it, read the whole answer, and turn what went wrong into an error of ours."""
@@ -95,9 +128,9 @@ class ApiAdapter(HTTPAdapter):
                 request,
                 stream=True,
                 timeout=timeout,
-                verify=self._settings.ca_bundle or options.get("verify", True),
+                verify=self._verify if options.get("verify", True) is True else options["verify"],
                 cert=options.get("cert"),
-                proxies=None if self._plain else options.get("proxies"),
+                proxies=None if self._plain else options.get("proxies") or self._proxies,
             )
             if not response.is_redirect:
                 _read(response, time.monotonic() + PATIENCE * self._settings.timeout)
@@ -136,8 +169,28 @@ class ApiSession(OAuth2Session):
         super().__init__(**kwargs)
         self._base_url = settings.base_url
         self.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+        self.trust_env = False  # the adapter looks at the environment; a .netrc has no say in who we are
         self.adapters.clear()
-        self.mount("https://", ApiAdapter(settings))
+        self._adapter = ApiAdapter(settings)
+        self.mount("https://", self._adapter)
+
+    def abort(self) -> None:
+        """Cut every connection to the server, whatever is under way on it."""
+        self._adapter.abort()
+
+    @without_frames
+    @_discreetly
+    def exchange(
+        self, method: str, url: str, *, params: Mapping[str, Any], json: Any, headers: Mapping[str, str]
+    ) -> requests.Response:
+        """Send a request by itself, without what a session keeps from one to the next: cookies, and a token."""
+        request = requests.PreparedRequest()
+        try:
+            request.prepare(method, https_form(url), {**self.headers, **headers}, params=params, json=json)
+            return self._adapter.send(request)
+        except (requests.RequestException, UnicodeError):
+            text = _malformed(method, url)
+        raise GofundoConfigError(text)
 
     @without_frames
     @_discreetly
@@ -147,12 +200,20 @@ class ApiSession(OAuth2Session):
         try:
             return super().request(method, target, *args, **kwargs)
         except (requests.RequestException, UnicodeError):
-            # What fails on its way is the adapter's to explain; this never got so far. The words may hold values.
-            text = f"{method} {shown_path(target)} cannot be sent: a header or the body is malformed."
+            text = _malformed(method, target)
         raise GofundoConfigError(text)
 
     fetch_token = _discreetly(OAuth2Session.fetch_token)
     refresh_token = _discreetly(OAuth2Session.refresh_token)
+
+
+def _malformed(method: str, url: str) -> str:
+    """What failed on its way is the adapter's to explain; this never got so far. requests' words may hold values."""
+    return f"{method} {shown_path(url)} cannot be sent: a header or the body is malformed."
+
+
+def _environment(*names: str) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def resolve(base_url: str, endpoint: str) -> str:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from functools import partial
+from threading import Event, Lock
 from typing import Any, TypeVar
 
 import msgspec
 import requests
 
-from airflow_provider_gofundo.answer import decode, is_json, require_success
+from airflow_provider_gofundo.answer import decode, is_json, require_success, unauthenticated
 from airflow_provider_gofundo.client.query import encode
-from airflow_provider_gofundo.client.rate import Pace
+from airflow_provider_gofundo.client.rate import Pace, Told, shared_pace
 from airflow_provider_gofundo.client.retry import retry_policy
 from airflow_provider_gofundo.exceptions import (
-    GofundoApiError,
-    GofundoAuthError,
     GofundoConfigError,
     GofundoConnectionError,
-    GofundoError,
+    GofundoStopped,
     without_frames,
 )
 from airflow_provider_gofundo.oauth.manager import TokenManager
@@ -29,6 +29,11 @@ from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.transport import ApiSession, resolve, shown_path
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Seconds of waiting from which on the log says so.
+WORTH_TELLING = 5
 
 # RFC 9110, 9.2.2: repeating these does no more than doing them once.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -47,17 +52,26 @@ class GofundoClient:
     """
     Sends requests to one Gofundo server on behalf of one connection. Safe to use from several threads.
 
-    `sleep` is what it waits with.
+    `sleep` waits in place of the clock, and `pace` is kept to in place of the one that this connection's clients in
+    this process share.
     """
 
     def __init__(
-        self, settings: Settings, tokens: TokenManager, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        settings: Settings,
+        tokens: TokenManager,
+        *,
+        sleep: Callable[[float], None] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.settings = settings
         self.tokens = tokens
         self._session = ApiSession(settings)
-        self._pace = Pace(settings.requests_per_minute, sleep=sleep)
-        self._retry = retry_policy(settings.max_attempts, sleep=sleep, on_wait=self._count_wait)
+        self._pace = pace or shared_pace(settings)
+        self._sleep = sleep
+        self._stopped = Event()
+        self._errands: set[Event] = set()
+        self._retry = retry_policy(settings.max_attempts, sleep=self._pause, on_wait=self._count_wait)
         self._lock = Lock()
         self._traffic = Traffic()
 
@@ -72,6 +86,30 @@ class GofundoClient:
     def __exit__(self, *_: object) -> None:
         """Close the connections to the server; the next request would open new ones."""
         self._session.close()
+
+    def stop(self) -> None:
+        """
+        End everything that is under way, in whatever thread, with GofundoStopped. There is no way back.
+
+        Takes no lock that a request holds, so that a signal handler may call it.
+        """
+        self._stopped.set()
+        for over in list(self._errands):
+            over.set()
+        self._session.abort()
+
+    @contextmanager
+    def errand(self) -> Iterator[Event]:
+        """An event for `fetch`: set at the end of this block, so that nothing waits on for what nobody wants."""
+        over = Event()
+        self._errands.add(over)
+        if self._stopped.is_set():
+            over.set()
+        try:
+            yield over
+        finally:
+            over.set()
+            self._errands.discard(over)
 
     @without_frames
     def session(self) -> ApiSession:
@@ -114,8 +152,13 @@ class GofundoClient:
         query_params: Mapping[str, Any] | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
+        over: Event | None = None,
     ) -> T:
-        """Send one request and return what `read(answer, method, path)` makes of it, or raise what it raises."""
+        """
+        Send one request and return what `read(answer, method, path)` makes of it, or raise what it raises.
+
+        Once `over` is set nothing is waited for any more: GofundoStopped.
+        """
         method = method.upper()
         url = resolve(self.settings.base_url, endpoint)
         path = shown_path(url)
@@ -123,39 +166,61 @@ class GofundoClient:
             raise GofundoConfigError("headers may not hold Authorization: the connection's token is sent.")
         options = {"params": encode(query_params), "json": json, "headers": dict(headers or {})}
         minted: Token | None = None  # for this request, by this process
+        pause = partial(self._pause, over=over)
 
         def attempt() -> T:
             nonlocal minted
+            pause(0)
             token = self.tokens.token()
-            answer = self._send(method, url, token, options)
+            answer = self._send(method, url, token, options, pause)
             if answer.status_code == 401 and token != minted:
                 asked_at = now()
                 token = self.tokens.renew(token)
                 minted = token if self.tokens.is_own(token) and token.issued_at >= asked_at else minted
-                answer = self._send(method, url, token, options)
+                answer = self._send(method, url, token, options, pause)
             if answer.status_code == 401:
-                raise _unauthenticated(method, path, self.settings.grant_type, ours=token == minted)
+                raise unauthenticated(method, path, self.settings.grant_type, ours=token == minted)
             require_success(answer, method=method, path=path, idempotent=method in IDEMPOTENT)
             return read(answer, method, path)
 
-        return self._retry(attempt)
+        return self._retry.copy(sleep=pause)(attempt) if over else self._retry(attempt)
 
     @without_frames
-    def _send(self, method: str, url: str, token: Token, options: Mapping[str, Any]) -> requests.Response:
-        self._pace.wait()
+    def _send(
+        self, method: str, url: str, token: Token, options: Mapping[str, Any], pause: Callable[[float], None]
+    ) -> requests.Response:
+        ticket = self._pace.enter(partial(self._hold, pause))
         self._count(requests=1)
         headers = {**options["headers"], "Authorization": f"Bearer {token.access_token}"}
+        response: requests.Response | None = None
         try:
-            response = self._session.request(
+            response = self._session.exchange(
                 method, url, params=options["params"], json=options["json"], headers=headers
             )
         except GofundoConnectionError as error:
+            pause(0)  # if that is why the answer is lost
             if error.answer_lost and method in IDEMPOTENT:
                 error.retry_in = 0.0
             raise
+        finally:
+            self._pace.leave(ticket, None if response is None else Told.by(response))
         # The answer may be kept, pickled, or shown by whoever gets it.
         response.request.headers.pop("Authorization", None)
         return response
+
+    def _pause(self, seconds: float, over: Event | None = None) -> None:
+        over = over or self._stopped
+        if seconds:
+            (over.wait if self._sleep is None else self._sleep)(seconds)
+        if over.is_set():
+            raise GofundoStopped("Stopped: nobody waits for this any more.")
+
+    def _hold(self, pause: Callable[[float], None], seconds: float) -> None:
+        if seconds:
+            self._count(waited=seconds)
+        if seconds >= WORTH_TELLING:
+            log.info("Waiting %.0f s: the server, or the connection, allows no more requests now.", seconds)
+        pause(seconds)
 
     def _count_wait(self, seconds: float) -> None:
         self._count(retries=1, waited=seconds)
@@ -164,23 +229,6 @@ class GofundoClient:
         with self._lock:
             seen = self._traffic
             self._traffic = Traffic(seen.requests + requests, seen.retries + retries, seen.waited + waited)
-
-
-def _unauthenticated(method: str, path: str, grant_type: str, *, ours: bool) -> GofundoError:
-    if not ours:
-        return GofundoApiError(
-            f"{method} {path} answered 401 twice: the token that another worker had just got was revoked as well.",
-            status=401,
-            method=method,
-            path=path,
-            retry_in=0.0,  # whatever the method: nobody was let in
-        )
-    advice = (
-        "It may need a user, which client_credentials has not: then use another Grant type."
-        if grant_type == "client_credentials"
-        else "The user of this connection may have no access to it."
-    )
-    return GofundoAuthError(f"{method} {path} answered 401, also with a token minted just now. {advice}", status=401)
 
 
 def _as_it_is(response: requests.Response, _method: str, _path: str) -> requests.Response:

@@ -47,18 +47,23 @@ class GofundoHook(BaseHook):
         from airflow_provider_gofundo.oauth.grants import grant_for
         from airflow_provider_gofundo.oauth.manager import TokenManager
         from airflow_provider_gofundo.oauth.store import MemoryTokenStore
-        from airflow_provider_gofundo.state import shared_login
+        from airflow_provider_gofundo.state.login import shared_login
 
         settings = self._settings()
         store, turn = shared_login(settings) if settings.share_login else (MemoryTokenStore(), None)
         return GofundoClient(settings, TokenManager(grant_for(settings), store, turn=turn, on_token=_mask))
 
+    def stop(self) -> None:
+        """End everything that the client does, in whatever thread, with GofundoStopped. There is no way back."""
+        if "client" in self.__dict__:
+            self.client.stop()
+
     def _settings(self) -> Settings:
         from airflow_provider_gofundo.settings import Settings
-        from airflow_provider_gofundo.state import find_connection, mask
+        from airflow_provider_gofundo.state.connections import find_connection, mask
 
         settings = Settings.from_connection(find_connection(self.gofundo_conn_id, self.get_connection))
-        mask(settings.client_secret, settings.user_password, settings.refresh_token)
+        mask(settings.client_secret, settings.user_password, settings.refresh_token, settings.pseudonym_key_secret)
         return settings
 
     def authorization(self) -> AuthorizationRequest:
@@ -99,17 +104,26 @@ class GofundoHook(BaseHook):
         """Send one request, retried where that is safe; the answer is 2xx, or this raises."""
         return self.client.request(method, endpoint, query_params=query_params, json=json, headers=headers)
 
-    def pages(self, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[Page]:
-        """Yield the pages of a list, first to last, with their records as raw JSON."""
-        from airflow_provider_gofundo.pages.walk import walk
+    def pages(
+        self, endpoint: str, *, query_params: Mapping[str, Any] | None = None, parallel: int | None = None
+    ) -> Iterator[Page]:
+        """
+        Yield the pages of a list, first to last, with their records as raw JSON.
 
-        return walk(self.client, endpoint, query_params=query_params)
+        `parallel` requests are under way at the same time, 4 unless told otherwise; with 1 no page is asked for
+        before it is needed.
+        """
+        from airflow_provider_gofundo.pages.walk import PARALLEL, walk
 
-    def records(self, endpoint: str, *, query_params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the records of a list, first to last, decoded."""
+        return walk(self.client, endpoint, query_params=query_params, parallel=parallel or PARALLEL)
+
+    def records(
+        self, endpoint: str, *, query_params: Mapping[str, Any] | None = None, parallel: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the records of a list, first to last, decoded. `parallel` as for `pages`."""
         import msgspec
 
-        for page in self.pages(endpoint, query_params=query_params):
+        for page in self.pages(endpoint, query_params=query_params, parallel=parallel):
             for record in page.records:
                 yield msgspec.json.decode(record, type=dict[str, Any])
 
@@ -139,7 +153,7 @@ class GofundoHook(BaseHook):
                 until = f", with a token until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else ""
                 found = f"{settings.grant_type} works{until}"
                 if settings.check_endpoint:
-                    page = next(walk(client, settings.check_endpoint))
+                    page = next(walk(client, settings.check_endpoint, parallel=1))
                     total = len(page.records) if page.total is None else page.total
                     found += f"; {settings.check_endpoint} answers, with {total:,} records"
         except GofundoError as error:
@@ -152,6 +166,6 @@ class GofundoHook(BaseHook):
 
 
 def _mask(token: Token) -> None:
-    from airflow_provider_gofundo.state import mask
+    from airflow_provider_gofundo.state.connections import mask
 
     mask(token.access_token, token.refresh_token)

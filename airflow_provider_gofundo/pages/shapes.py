@@ -29,7 +29,8 @@ class Page:
     """
     One page of a list.
 
-    `records` are JSON objects as the server wrote them, each on one line. `next` is None on the last page.
+    `records` are JSON objects as the server wrote them, each on one line.
+    `step` asked for it, and is None for the first page; `next` asks for the next one, and is None on the last page.
     `number` counts from 1, and is None in cursor lists; `has_previous` is None where the list does not say.
     `total` (records) and `last_page` are known of `paginate()` only; `per_page` is what the server really uses.
     """
@@ -41,17 +42,24 @@ class Page:
     total: int | None = None
     last_page: int | None = None
     per_page: int | None = None
+    step: Step | None = None
 
 
 def read_page(response: requests.Response, method: str, path: str) -> Page:
     """Read a page of any shape; GofundoResponseError when the answer is no list of objects."""
+    body = response.content
+    # What is usual is looked at once; whatever is odd about the rest, `decode` finds it and says so.
+    if not body.isascii() or body[:1] not in (b"{", b"["):
+        body = _json(response, method, path)
     try:
-        body = bytes(decode(response, Raw, method=method, path=path, idempotent=True))
         return _page(body, pretty=b"\n" in body or b"\r" in body)
     except _NoList as error:
         fault = str(error)
     except msgspec.ValidationError:
         fault = "it has a list's keys with values of another type"
+    except msgspec.DecodeError:
+        _json(response, method, path)
+        fault = "it is broken JSON"
     except RecursionError:
         fault = "it is nested too deeply"
     raise GofundoResponseError(
@@ -60,6 +68,10 @@ def read_page(response: requests.Response, method: str, path: str) -> Page:
         method=method,
         path=path,
     )
+
+
+def _json(response: requests.Response, method: str, path: str) -> bytes:
+    return bytes(decode(response, Raw, method=method, path=path, idempotent=True))
 
 
 class _NoList(ValueError):
@@ -83,7 +95,7 @@ class _Links(msgspec.Struct):
 
 
 class _Envelope(_Meta):
-    data: Raw | UnsetType = UNSET
+    data: list[Raw] | dict[str, Raw] | str | float | bool | UnsetType | None = UNSET
     next_page_url: str | UnsetType | None = UNSET
     prev_page_url: str | UnsetType | None = UNSET
     links: Raw | UnsetType = UNSET
@@ -93,13 +105,13 @@ class _Envelope(_Meta):
 
 def _page(body: bytes, *, pretty: bool) -> Page:
     if body[0] == _LIST:
-        return Page(records=_records(body, pretty=pretty))
+        return Page(records=_records(msgspec.json.decode(body, type=list[Raw]), pretty=pretty))
     if body[0] != _OBJECT:
         raise _NoList("it is a single value")
     envelope = _envelope(body)
-    records = _records(body if envelope.data is UNSET else envelope.data, pretty=pretty)
     if envelope.data is UNSET:
-        return Page(records=records)
+        return Page(records=_records(msgspec.json.decode(body, type=dict[str, Raw]), pretty=pretty))
+    records = _records(envelope.data, pretty=pretty)
     meta = envelope.meta if isinstance(envelope.meta, _Meta) else envelope
     links = _links(envelope)
     step = _step(links.next) if links.next else None
@@ -163,18 +175,16 @@ def _step(link: str) -> Step:
     raise _NoList("its link to the next page holds neither page nor cursor")
 
 
-def _records(data: Raw | bytes, *, pretty: bool) -> list[Raw]:
-    first = memoryview(data)[0]
-    if first == _LIST:
-        records = msgspec.json.decode(data, type=list[Raw])
-    elif first == _OBJECT:
+def _records(data: object, *, pretty: bool) -> list[Raw]:
+    if isinstance(data, dict):
         # A filtered collection keeps its numeric keys and so becomes an object.
-        by_key = msgspec.json.decode(data, type=dict[str, Raw])
-        if not by_key or not all(key.isdigit() for key in by_key):
+        if not data or not all(key.isdigit() for key in data):
             raise _NoList("it is one item; for that use GofundoHook.request or GofundoOperator")
-        records = list(by_key.values())
+        records = list(data.values())
+    elif isinstance(data, list):
+        records = data
     else:
         raise _NoList("its data is a single value")
-    if any(memoryview(record)[0] != _OBJECT for record in records):
+    if {memoryview(record)[0] for record in records} - {_OBJECT}:
         raise _NoList("some of its records are no objects")
     return [Raw(msgspec.json.format(bytes(record), indent=-1)) for record in records] if pretty else records

@@ -6,16 +6,11 @@ import json
 import pickle
 import ssl
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_gofundo import exceptions
 from airflow_provider_gofundo.exceptions import (
@@ -23,10 +18,12 @@ from airflow_provider_gofundo.exceptions import (
     GofundoAuthError,
     GofundoConfigError,
     GofundoConnectionError,
+    GofundoDriftError,
     GofundoError,
     GofundoRateLimitError,
     GofundoReauthorizationRequired,
     GofundoResponseError,
+    GofundoStopped,
     GofundoStorageError,
 )
 from airflow_provider_gofundo.sandbox import Sandbox
@@ -295,33 +292,6 @@ def test_a_name_that_does_not_resolve_is_told_as_such(client_of: ClientOf) -> No
 # --- TLS --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody but its own file vouches for, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(
-        made.public_bytes(pem)
-        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return file
-
-
 @pytest.fixture
 def private(certificate: Path) -> Iterator[Replay]:
     """A server with that certificate."""
@@ -386,6 +356,8 @@ ERRORS: list[Callable[[], GofundoError]] = [
     lambda: GofundoApiError("text", status=422, method="POST", path="p", message="m", errors={"a": ["b"]}),
     lambda: GofundoRateLimitError("text", status=429, method="GET", path="p", retry_in=60),
     lambda: GofundoStorageError("text"),
+    lambda: GofundoDriftError("text"),
+    lambda: GofundoStopped("text"),
     lambda: GofundoResponseError("text", status=200, method="GET", path="p", retry_in=0),
 ]
 

@@ -294,10 +294,10 @@ class Time:
 def starts(per_minute: float | None, *, work: Callable[[int], float] = lambda _: 0.0) -> list[float]:
     """When each of five requests may start, if the work after each takes so long."""
     at = Time()
-    pace = Pace(per_minute, clock=at.clock, sleep=at.sleep)
+    pace = Pace(per_minute, clock=at.clock)
     found: list[float] = []
     for number in range(5):
-        pace.wait()
+        pace.leave(pace.enter(at.sleep), None)
         found.append(at.now - 1_000)
         at.sleep(work(number))
     return found

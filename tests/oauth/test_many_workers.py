@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.sandbox import Sandbox
-from airflow_provider_gofundo.state import shared_login
+from airflow_provider_gofundo.state.login import shared_login
 from tests.fixtures import settings_of
 
 WORKERS = 50

@@ -12,13 +12,13 @@ import pytest
 from upath import UPath
 
 from airflow_provider_gofundo.client.client import GofundoClient
-from airflow_provider_gofundo.dataset.pull import Summary, pull
+from airflow_provider_gofundo.dataset.pull import Summary
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.record import fingerprint
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore, SharedTokenStore
 from airflow_provider_gofundo.sandbox import Sandbox
-from tests.fixtures import Waits, settings_of
+from tests.fixtures import Waits, pull, settings_of
 
 ALICE = {"username": "alice@example.org", "user_password": "alice-password"}
 GRANTS: dict[str, dict[str, Any]] = {

@@ -6,15 +6,16 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoConfigError, GofundoResponseError
+from airflow_provider_gofundo.pages import walk as walks
 from airflow_provider_gofundo.pages.shapes import Page
-from airflow_provider_gofundo.pages.walk import walk
-from airflow_provider_gofundo.sandbox import Sandbox, Seen, Settings
+from airflow_provider_gofundo.sandbox import Sandbox, Seen
 from airflow_provider_gofundo.sandbox.shapes import PAGED, SHAPES
 from tests.fixtures import ClientOf, Waits
 from tests.replay import Answer, Replay, replay_server
@@ -29,22 +30,10 @@ WAYS_TO_WRITE: dict[str, dict[str, Any]] = {
     "per_page_as_text": {"per_page_string": True},
     "links_to_another_host": {"link_base": "http://elsewhere.invalid"},
 }
+# One request at a time, so that it is known which one meets a fault; many at a time: test_parallel_walk.py.
+walk = partial(walks.walk, parallel=1)
+
 PAGED_SHAPES = [shape for shape in SHAPES if shape.startswith(PAGED)]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Sandbox]:
-    with Sandbox(records=40) as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(shared: Sandbox) -> Sandbox:
-    """One sandbox for all tests here, as new; whoever changes its records takes one of their own."""
-    shared.settings.update(Settings().as_dict())
-    shared.faults.clear()
-    shared.counters.clear()
-    return shared
 
 
 def lines(pages: Iterable[Page]) -> list[str]:

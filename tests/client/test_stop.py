@@ -1,0 +1,211 @@
+"""A stop, from another thread or a signal, ends at once whatever is under way, and leaves no thread behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_gofundo.exceptions import GofundoConnectionError, GofundoStopped
+from airflow_provider_gofundo.pages.walk import walk
+from airflow_provider_gofundo.sandbox import Sandbox
+from airflow_provider_gofundo.transport import ApiSession
+from tests.fixtures import settings_of, until, waiting_client, walking_threads
+from tests.replay import Answer, Asked, replay_server
+
+# Seconds; longer than any test may take.
+FOREVER = 300
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ThreadPoolExecutor]:
+    """Threads other than the one that stops."""
+    with ThreadPoolExecutor(4, thread_name_prefix="elsewhere") as pool:
+        yield pool
+
+
+def assert_stopped(*under_way: Future[Any]) -> None:
+    for future in under_way:
+        with pytest.raises(GofundoStopped, match="Stopped"):
+            future.result(10)
+
+
+def test_a_request_that_is_never_answered_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+    sandbox.faults.add("slow", seconds=FOREVER)
+    client = waiting_client(settings_of(sandbox.url))
+    asking = elsewhere.submit(client.request, "GET", "api/donations")
+    until(lambda: not sandbox.faults.waiting)
+
+    client.stop()
+
+    assert_stopped(asking)
+
+
+def test_a_request_that_is_never_answered_ends_over_tls_too(certificate: Path, elsewhere: ThreadPoolExecutor) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    asked, over = threading.Event(), threading.Event()
+
+    def never(_: Asked) -> Answer:
+        asked.set()
+        over.wait(FOREVER)
+        return Answer()
+
+    with replay_server(context) as server:
+        server.answer(never)
+        client = waiting_client(settings_of(server.url, extra={"ca_bundle": str(certificate)}))
+        asking = elsewhere.submit(client.request, "GET", "api/donations")
+        assert asked.wait(10)
+
+        client.stop()
+
+        assert_stopped(asking)
+        over.set()
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_an_answer_without_end_ends(connection: str, elsewhere: ThreadPoolExecutor) -> None:
+    begun, over = threading.Event(), threading.Event()
+    much = b" " * 32 * 1024**2  # more than fits between the two, so whoever has sent it is being read
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {2 * len(much)}\r\nConnection: {connection}\r\n\r\n"
+
+    def serve(listener: socket.socket) -> None:
+        wire, _ = listener.accept()
+        with wire:
+            wire.recv(65536)
+            wire.sendall(head.encode() + much)
+            begun.set()
+            over.wait(FOREVER)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, replay_server() as logins:
+        serving = elsewhere.submit(serve, listener)
+        client = waiting_client(settings_of(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        client.tokens.adopt(waiting_client(settings_of(logins.url)).tokens.token())
+        asking = elsewhere.submit(client.request, "GET", "api/donations")
+        assert begun.wait(10)
+
+        client.stop()
+
+        assert_stopped(asking)
+        over.set()
+        serving.result(10)
+
+
+def test_all_who_wait_for_the_server_to_allow_more_end(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+    sandbox.faults.add("status", status=503, retry_after=FOREVER)
+    client = waiting_client(settings_of(sandbox.url))
+    retrying = elsewhere.submit(client.request, "GET", "api/donations")
+    until(lambda: client.traffic.retries)
+    pacing = [elsewhere.submit(client.request, "GET", "api/donations") for _ in range(2)]
+    until(lambda: client.traffic.waited > 2.5 * FOREVER)
+
+    client.stop()
+
+    assert_stopped(retrying, *pacing)
+    assert client.traffic.requests == 1
+
+
+def test_who_waits_for_the_ceiling_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+    client = waiting_client(settings_of(sandbox.url, extra={"requests_per_minute": 1}))
+    client.request("GET", "api/donations")
+    pacing = elsewhere.submit(client.request, "GET", "api/donations")
+    until(lambda: client.traffic.waited > 50)
+
+    client.stop()
+
+    assert_stopped(pacing)
+
+
+def test_who_waits_for_the_answer_of_another_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+    sandbox.settings.api_per_minute = 3
+    client = waiting_client(settings_of(sandbox.url))
+    client.request("GET", "api/donations")
+    sandbox.faults.add("slow", seconds=FOREVER)
+    asking = [elsewhere.submit(client.request, "GET", "api/donations") for _ in range(3)]
+    until(lambda: not sandbox.faults.waiting)
+
+    client.stop()
+
+    assert_stopped(*asking)
+    assert client.traffic.requests == 2
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 8])
+@pytest.mark.parametrize("shape", ["paginate", "simple-paginate", "cursor-paginate"])
+def test_a_walk_ends_and_its_threads_with_it(
+    shape: str, parallel: int, sandbox: Sandbox, elsewhere: ThreadPoolExecutor
+) -> None:
+    sandbox.faults.add("slow", after=3, seconds=FOREVER, times=None)
+    client = waiting_client(settings_of(sandbox.url))
+    pages = walk(client, f"api/{shape}/donations", query_params={"per_page": 2}, parallel=parallel)
+    walking = elsewhere.submit(list, pages)
+    until(lambda: sandbox.counters.in_flight == (1 if shape == "cursor-paginate" else parallel))
+
+    client.stop()
+
+    assert_stopped(walking)
+    assert walking_threads() == []
+
+
+def test_after_a_stop_nothing_is_sent_any_more(sandbox: Sandbox) -> None:
+    client = waiting_client(settings_of(sandbox.url))
+    client.request("GET", "api/donations")
+    before = sandbox.counters.total
+
+    client.stop()
+
+    with pytest.raises(GofundoStopped):
+        client.request("GET", "api/donations")
+    with pytest.raises(GofundoStopped):
+        next(walk(client, "api/donations"))
+    assert sandbox.counters.total == before
+
+
+def test_a_connection_that_is_made_after_the_stop_is_cut(sandbox: Sandbox) -> None:
+    with ApiSession(settings_of(sandbox.url), token={"access_token": sandbox.token()}) as session:
+        assert session.get("api/donations").status_code == 200
+
+        session.abort()
+
+        for _ in range(2):
+            with pytest.raises(GofundoConnectionError, match="Cut off"):
+                session.get("api/donations")
+    assert sandbox.counters.total == 1
+
+
+PULLING = """
+import signal, sys
+from tests.fixtures import settings_of, waiting_client
+from airflow_provider_gofundo.pages.walk import walk
+
+client = waiting_client(settings_of(sys.argv[1]))
+signal.signal(signal.SIGTERM, lambda *_: client.stop())
+for page in walk(client, "api/donations", query_params={"per_page": 1}, parallel=int(sys.argv[2])):
+    print(page.number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("parallel", [1, 8])
+def test_a_process_that_stops_at_sigterm_ends_with_the_error_that_says_so(parallel: int, sandbox: Sandbox) -> None:
+    sandbox.faults.add("slow", after=5, seconds=FOREVER, times=None)
+    command = [sys.executable, "-c", PULLING, sandbox.url, str(parallel)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline().strip() for _ in range(2)] == ["1", "2"]
+        until(lambda: sandbox.counters.in_flight == parallel)
+
+        process.send_signal(signal.SIGTERM)
+
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith("airflow_provider_gofundo.exceptions.GofundoStopped: ")
