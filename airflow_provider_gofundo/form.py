@@ -63,6 +63,10 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "ca_bundle": _text("CA bundle", "Path on the workers of a PEM file with a private CA. Empty: the system's."),
     "check_endpoint": _text("Check endpoint", "A list that the Test button may read, such as api/donations."),
+    "pseudonym_key_secret": _text(
+        "Pseudonym key",
+        "For pseudonymize_fields: 16 characters or more. Another key gives other pseudonyms.", format="password",
+    ),
     "share_login": {
         "label": "Share login",
         "description": "One login for all workers, or one for each process.",

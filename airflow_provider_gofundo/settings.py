@@ -58,6 +58,7 @@ class Settings:
     requests_per_minute: float | None = None
     ca_bundle: str | None = None
     check_endpoint: str | None = None
+    pseudonym_key_secret: str | None = field(default=None, repr=False)
     share_login: bool = True
 
     def __reduce__(self) -> NoReturn:
@@ -102,6 +103,7 @@ def _values(connection: ConnectionLike) -> dict[str, Any]:
         "requests_per_minute": extra.number("requests_per_minute", default=None, least=0.1),
         "ca_bundle": extra.file("ca_bundle"),
         "check_endpoint": extra.text("check_endpoint"),
+        "pseudonym_key_secret": _credential("pseudonym_key_secret", extra.text("pseudonym_key_secret")),
         "share_login": extra.yes_no("share_login", default=True),
     }
     _require_fields_of_grant(values)

@@ -2,8 +2,8 @@
 Everything that is logged while the tests run, at DEBUG, is kept and searched for secrets at the end.
 
 A word counts as a leak wherever it stands: every token that a sandbox of this process gave out, the secrets of its
-clients, the password of its user, and the names and addresses of its fictitious donors. What Airflow's own loggers
-say goes through structlog and is kept as well.
+clients, the password of its user, the tests' pseudonym key, and the names and addresses of its fictitious donors.
+What Airflow's own loggers say goes through structlog and is kept as well.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from airflow_provider_gofundo.sandbox.clients import ALICE, BUILT_IN
 from airflow_provider_gofundo.sandbox.fields import FIRST_NAMES, LAST_NAMES
 from airflow_provider_gofundo.sandbox.tokens import TokenStore
 
+PSEUDONYM_KEY = "key-of-the-tests-pseudonyms"
+
 SECRETS = {
     *(client.secret for client in BUILT_IN if client.secret),
     ALICE.password,
     ALICE.email,
     "replayed-access", "ACCESS_TOKEN_", "REFRESH_TOKEN_",
+    PSEUDONYM_KEY,
 }  # fmt: skip
 
 _NAMES = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]

@@ -57,6 +57,18 @@ def test_the_daily_pull_leaves_a_complete_dataset(run: Any, tmp_path: Path) -> N
     assert len(records) == manifest["records"] == returned["donations"]["records"] == 40
 
 
+def test_the_incremental_pull_lands_only_what_has_changed_since_the_run_before(
+    run: Any, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    first = run("gofundo_incremental")["donations"]
+    sandbox.records_touch("donations", [7], at=sandbox.records["donations"].updated(40) + 60)
+    second = run("gofundo_incremental")["donations"]
+
+    assert (first["records"], second["records"]) == (40, 2)  # the changed one, and the last one again
+    folders = sorted((tmp_path / "donations_changes").iterdir())
+    assert [json.loads((folder / "_manifest.json").read_text())["records"] for folder in folders] == [40, 2]
+
+
 def test_the_login_is_kept_alive_by_a_new_pair_that_all_workers_find(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,3 +96,12 @@ def test_the_single_calls_return_what_their_filters_chose(run: Any) -> None:
 
     # The sandbox's amounts are 79.19 times the id, and every third donation is paid.
     assert returned == {"how_many": 40, "sum_of_amounts": 21618.87}
+
+
+def test_the_shards_become_one_dataset(run: Any, tmp_path: Path) -> None:
+    returned = run("gofundo_shards")
+
+    manifest = json.loads((tmp_path / "donations_in_shards" / "_manifest.json").read_text())
+    assert (manifest["records"], manifest["shards"]) == (40, 1)
+    assert returned["publish"]["records"] == 40
+    assert returned["plan"] == [{"run": manifest["run"], "number": 1, "of": 1, "first_page": 1}]

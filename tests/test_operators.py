@@ -5,23 +5,35 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import pickle
+import signal
 import socket
+import threading
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_gofundo.dataset import pull as engine
-from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoConnectionError
+from airflow_provider_gofundo.dataset import progress
+from airflow_provider_gofundo.dataset.incremental import Incremental
+from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
+    GofundoConfigError,
+    GofundoConnectionError,
+    GofundoStopped,
+)
 from airflow_provider_gofundo.operators.gofundo import GofundoOperator
 from airflow_provider_gofundo.sandbox import Sandbox
+from airflow_provider_gofundo.state.stats import count_in_stats
 from airflow_provider_gofundo.transfers.gofundo_to_object_storage import GofundoToObjectStorageOperator
 from tests.fixtures import Connect, Waits
-from tests.leaks import SECRETS, leaks
-from tests.replay import Answer, Replay, recorded
+from tests.leaks import PSEUDONYM_KEY, SECRETS, leaks
+from tests.replay import Replay, recorded
 
 DONATION = {"project_id": 1, "amount": "12.50", "donor_name": "Zoë Voorbeeld"}
 
@@ -150,12 +162,23 @@ def test_the_arguments_of_a_pull_are_templates(connected: Sandbox, tmp_path: Pat
         endpoint="api/{{ name }}",
         path=tmp_path.as_uri() + "/{{ ds }}",
         query_params={"status": "{{ status }}"},
+        exclude_fields=["donor_{{ hidden }}"],
+        pseudonymize_fields=["donor_{{ replaced }}"],
         gofundo_conn_id="gofundo_{{ where }}",
     )
 
     operator.render_template_fields(
-        {"name": "donations", "ds": "2026-01-01", "status": "paid", "where": "default"}  # type: ignore[typeddict-unknown-key]  # names of this test
+        {
+            "name": "donations",
+            "ds": "2026-01-01",
+            "status": "paid",
+            "where": "default",
+            "hidden": "name",
+            "replaced": "email",
+        }  # type: ignore[typeddict-unknown-key]  # names of this test
     )
+    assert (operator.exclude_fields, operator.pseudonymize_fields) == (["donor_name"], ["donor_email"])
+    operator.pseudonymize_fields = []
     summary = operator.execute({})
 
     assert summary["records"] == 13
@@ -169,12 +192,14 @@ def test_the_dags_params_do_not_filter_the_list(connected: Sandbox, tmp_path: Pa
 def test_a_pull_tells_the_log_how_far_it_is(
     connected: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     caplog.set_level(logging.INFO, "airflow_provider_gofundo")
 
     transfer(tmp_path, query_params={"per_page": 15}).execute({})
 
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_gofundo")]
+    lines = [
+        record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_gofundo.dataset")
+    ]
     assert lines[:3] == [
         "api/donations: page 1 of 3, 15 of 40 records",
         "api/donations: page 2 of 3, 30 of 40 records",
@@ -182,6 +207,116 @@ def test_a_pull_tells_the_log_how_far_it_is(
     ]
     assert lines[3].startswith("api/donations: complete. 40 records, 3 pages, 3 requests, 0 retries, ")
     assert leaks(lines, SECRETS) == []
+
+
+def test_a_pull_is_counted_in_airflows_stats(connected: Sandbox, tmp_path: Path) -> None:
+    from airflow.sdk.observability import stats
+
+    counted: dict[str, int] = {}
+    tagged: set[tuple[tuple[str, str], ...]] = set()
+
+    class Backend:
+        def incr(self, stat: str, count: int = 1, *, tags: dict[str, str]) -> None:
+            counted[stat] = counted.get(stat, 0) + count
+            tagged.add(tuple(sorted(tags.items())))
+
+    connected.faults.add("status", status=429, retry_after=7)
+    stats.initialize(factory=Backend, export_legacy_names=False)  # type: ignore[arg-type]  # as much as is used
+    try:
+        transfer(tmp_path, query_params={"per_page": 15}, parallel=1).execute({})
+    finally:
+        stats.initialize(factory=stats_off, export_legacy_names=False)
+
+    assert counted == {
+        "gofundo.records": 40, "gofundo.requests": 4, "gofundo.retries": 1, "gofundo.waited_seconds": 7,
+    }  # fmt: skip
+    assert tagged == {(("conn_id", "gofundo_default"), ("endpoint", "api/donations"))}
+
+
+def stats_off() -> Any:
+    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+
+    return NoStatsLogger()
+
+
+def test_stats_that_fail_do_not_fail_the_pull(connected: Sandbox, tmp_path: Path) -> None:
+    from airflow.sdk.observability import stats
+
+    def broken() -> Any:
+        raise OSError("no such host")
+
+    stats.initialize(factory=broken, export_legacy_names=False)
+    try:
+        assert transfer(tmp_path).execute({})["records"] == 40
+    finally:
+        stats.initialize(factory=stats_off, export_legacy_names=False)
+
+
+def test_counters_are_whole_numbers_and_lose_nothing_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.common.compat.sdk import Stats
+
+    counted: list[tuple[str, int]] = []
+    monkeypatch.setattr(Stats, "incr", lambda name, count, **_: counted.append((name, count)))
+    count = count_in_stats({"endpoint": "api/donations"})
+
+    for _ in range(4):
+        count({"records": 0, "waited": 0.75})
+
+    assert counted == [("gofundo.waited_seconds", 1)] * 3
+
+
+def test_a_pull_looks_as_it_was_told_to(connected: Sandbox, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    summary = transfer(
+        tmp_path,
+        file_format="parquet",
+        compression="zstd",
+        schema={"amount": "decimal128(12, 2)"},
+        exclude_fields=["donor_name"],
+        parallel=2,
+    ).execute({})
+
+    manifest = json.loads(Path(urlsplit(summary["manifest"]).path).read_text())
+    table = pq.read_table(tmp_path / manifest["parts"][0]["name"])
+    assert (table.num_rows, str(table.schema.field("amount").type)) == (40, "decimal128(12, 2)")
+    assert "donor_name" not in table.column_names
+    assert (manifest["compression"], manifest["excluded"]) == ("zstd", ["donor_name"])
+
+
+def test_personal_fields_become_pseudonyms_under_the_connections_key(
+    sandbox: Sandbox, connect: Connect, tmp_path: Path
+) -> None:
+    connect(sandbox.url, extra={"pseudonym_key_secret": PSEUDONYM_KEY})
+
+    transfer(
+        tmp_path, compression="none", pseudonymize_fields=["donor_email", "no_such"], unknown_fields="ignore"
+    ).execute({})
+
+    (part,) = tmp_path.glob("*.ndjson")
+    emails = [json.loads(line)["donor_email"] for line in part.read_text().splitlines()]
+    assert {len(email) for email in emails if email is not None} == {64}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"parallel": 0},
+        {"on_drift": "ignore"},
+        {"incremental": {"param": "updated_since", "field": "updated_at"}},
+        {"exclude_fields": ["id"]},
+        {"file_format": "csv"},
+        {"unknown_fields": "warn"},
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_sent(
+    connected: Sandbox, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(GofundoConfigError):
+        transfer(tmp_path, **wrong).execute({})
+
+    assert not connected.requests
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_retry_is_told_to_the_log_with_its_reason(
@@ -197,19 +332,21 @@ def test_a_retry_is_told_to_the_log_with_its_reason(
     )
 
 
-def test_a_list_that_shrinks_during_the_pull_is_warned_of(
-    replay: Replay, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("on_drift", "complete"), [("repull", True), ("warn", False)])
+def test_a_list_that_shrinks_during_the_pull_is_pulled_again_or_warned_of(
+    connected: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, on_drift: str, complete: bool
 ) -> None:
-    def page(number: int, total: int, after: str | None) -> Answer:
-        body = {"data": [{"id": number}], "current_page": number, "total": total, "next_page_url": after}
-        return Answer(body=json.dumps(body).encode())
+    def shrink(*_: object) -> None:
+        if connected.requests[-1].query.get("page") == "2":
+            connected.records_delete("donations", [1])
 
-    connect(replay.url)
-    replay.answer(page(1, 4, "?page=2"), page(2, 3, None))
+    connected.before_each(shrink)
 
-    transfer(tmp_path).execute({})
+    summary = transfer(tmp_path, query_params={"per_page": 15}, parallel=1, on_drift=on_drift).execute({})
 
-    assert [message for message in caplog.messages if "the list changed while it was pulled" in message]
+    warned = [message for message in caplog.messages if "Some records may be missing." in message]
+    assert (summary["complete"], not warned) == (complete, complete)
+    assert summary["records"] == (40 if complete else 39)
 
 
 # --- both ---------------------------------------------------------------------------------------------------------
@@ -245,6 +382,62 @@ def test_a_pull_survives_pickling(connected: Sandbox, tmp_path: Path) -> None:
     copy = pickle.loads(pickle.dumps(operator))
 
     assert copy.execute({})["records"] == 40
+
+
+def test_a_dag_with_a_pull_of_every_kind_goes_to_airflows_database_and_back() -> None:
+    from airflow.sdk import DAG, Asset
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    arguments: dict[str, Any] = {
+        "path": "s3://lake/{{ ts_nodash }}",
+        "incremental": Incremental(
+            param="since", field="updated_at", initial=datetime(2026, 1, 1, tzinfo=timezone.utc)
+        ),
+        "schema": {"amount": "decimal128(12, 2)"},
+        "exclude_fields": ("donor_name",),
+        "outlets": [Asset("lake")],
+    }
+    with DAG("pulls", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        GofundoToObjectStorageOperator(task_id="one", endpoint="api/donations", **arguments)
+        GofundoToObjectStorageOperator.partial(task_id="many", **arguments).expand(endpoint=["api/a", "api/b"])
+
+    stored = json.loads(json.dumps(DagSerialization.to_dict(dag)))
+
+    assert set(DagSerialization.from_dict(stored).task_dict) == {"one", "many"}
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_a_kill_ends_what_is_under_way(connected: Sandbox, tmp_path: Path, parallel: int) -> None:
+    asked = threading.Event()
+    connected.before_each(lambda *_: asked.set())
+    connected.faults.add("slow", query="page=2", seconds=30)
+    operator = transfer(tmp_path, query_params={"per_page": 15}, parallel=parallel)
+
+    def kill() -> None:
+        asked.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())  # as Airflow does
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(GofundoStopped):
+            operator.execute({})
+    finally:
+        killer.join()
+        signal.signal(signal.SIGTERM, before)
+
+    assert not list(tmp_path.iterdir())
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("gofundo_")] == []
+
+
+def test_a_kill_does_no_harm_where_nothing_is_under_way(connected: Sandbox, tmp_path: Path) -> None:
+    operator = transfer(tmp_path)
+
+    operator.on_kill()
+    assert operator.execute({})["records"] == 40
+    operator.on_kill()
+    assert operator.execute({})["records"] == 40
 
 
 def test_an_operator_leaves_no_connection_open(connected: Sandbox, tmp_path: Path) -> None:

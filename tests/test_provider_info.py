@@ -71,7 +71,7 @@ def test_reading_it_imports_nothing_heavy() -> None:
     "module",
     [
         "exceptions", "settings", "answer", "transport", "oauth.grants", "oauth.manager", "client.client",
-        "pages.walk", "dataset.pull", "sandbox",
+        "pages.walk", "dataset.privacy", "dataset.pull", "sandbox",
     ],
 )  # fmt: skip
 def test_the_lower_floors_work_without_airflow(module: str) -> None:

@@ -13,6 +13,7 @@ from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.form import EXTRA_FIELDS
 from airflow_provider_gofundo.settings import Settings
 from tests.fixtures import connection, settings_of
+from tests.leaks import PSEUDONYM_KEY
 
 
 def test_a_filled_in_form_gives_settings_with_the_documented_defaults() -> None:
@@ -29,6 +30,7 @@ def test_a_filled_in_form_gives_settings_with_the_documented_defaults() -> None:
         max_attempts=5,
         refresh_lifetime=3600,
         requests_per_minute=None,
+        pseudonym_key_secret=None,
         share_login=True,
     )
 
@@ -83,6 +85,8 @@ def test_host_and_port_make_the_base_url(host: str, port: int | None, base_url: 
         ({"extra": {"ca_bundle": "/no/such.pem"}}, "CA bundle names a file that does not exist"),
         ({"extra": {"share_login": "maybe"}}, "Share login must be true or false"),
         ({"extra": {"scope": ["a"]}}, "Scope must be a text"),
+        ({"extra": {"pseudonym_key_secret": ["a"]}}, "Pseudonym key must be a text"),
+        ({"extra": {"pseudonym_key_secret": "pasted\n"}}, "Pseudonym key begins or ends with white space"),
     ],
 )
 def test_a_wrong_field_is_named_as_the_form_labels_it(fields: dict[str, Any], says: str) -> None:
@@ -140,9 +144,15 @@ def test_a_sandbox_is_reachable_by_uri(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_secret_is_in_the_repr() -> None:
-    secrets = {"user_password": "wachtwoord-1", "refresh_token": "refresh-1", "username": "alice@example.org"}
+    secrets = {
+        "user_password": "wachtwoord-1",
+        "refresh_token": "refresh-1",
+        "username": "alice@example.org",
+        "pseudonym_key_secret": PSEUDONYM_KEY,
+    }
     settings = settings_of(None, extra={"grant_type": "password", **secrets})
 
+    assert settings.pseudonym_key_secret == PSEUDONYM_KEY
     for secret in ("secret-machine-1", *secrets.values()):
         assert secret not in repr(settings)
 
@@ -151,7 +161,7 @@ def test_no_key_that_airflow_masks_is_anything_but_a_secret() -> None:
     masked = [name for name in EXTRA_FIELDS if any(word in name for word in ("token", "secret", "password"))]
 
     assert all(EXTRA_FIELDS[name]["schema"].get("format") == "password" for name in masked)
-    assert set(masked) == {"user_password", "refresh_token"}
+    assert set(masked) == {"user_password", "refresh_token", "pseudonym_key_secret"}
 
 
 def test_config_errors_survive_pickling() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from fsspec import AbstractFileSystem
 
+from airflow_provider_gofundo.dataset.drift import Drift
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 
 MANIFEST_NAME = "_manifest.json"
@@ -41,7 +42,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     A complete pull of one list. Times are ISO 8601 in UTC.
 
     `total` is how many records the server said there were, on the first page and on the last; None where lists of
-    this shape do not say. `compression` is gzip or none.
+    this shape do not say. `drift` tells how the list changed meanwhile. `incremental` is None for a pull of the whole
+    list, `shards` how many tasks pulled it. Of personal fields it names those that were left out or replaced.
     """
 
     manifest_version: Literal[1] = 1
@@ -56,7 +58,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     total: tuple[int | None, int | None]
     file_format: str
     compression: str
+    record_key: str | None = None
+    drift: Drift = Drift()
+    incremental: Window | None = None
+    shards: int = 1
+    excluded: list[str] = []
+    pseudonymized: list[str] = []
     parts: list[Part]
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What an incremental pull covers: records whose `field` is not before `since`, as sent in `param`.
+
+    `since` is None where it began with the whole list, `watermark` the greatest value seen, both as text.
+    """
+
+    param: str
+    field: str
+    since: str | None
+    watermark: str | None
 
 
 def read_manifest(path: Directory) -> Manifest | None:

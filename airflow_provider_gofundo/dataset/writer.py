@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_provider_gofundo.dataset.manifest import MANIFEST_NAME, Directory, Manifest, Part, read_manifest
-from airflow_provider_gofundo.dataset.part import Compression, PartFile
+from airflow_provider_gofundo.dataset.part import Format, PartFile
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError, GofundoStorageError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 ABANDONED = timedelta(days=7)
 
 _STAMP = "%Y%m%dT%H%M%SZ"
-_OURS = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}(-\d{5,}\.ndjson(\.gz)?|\.started|\.manifest)")
+_OURS = re.compile(
+    r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}(-\d{5,}\.(ndjson(\.gz)?|parquet|shard)|\.started|\.manifest)"
+)
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,6 +48,11 @@ def _storage_told(method: F) -> F:
     return wrapper  # type: ignore[return-value]  # a wrapper has its method's signature
 
 
+def run_name(started: datetime) -> str:
+    """Return a name for a run that no other run has."""
+    return f"{started.astimezone(timezone.utc):{_STAMP}}-{secrets.token_hex(4)}"
+
+
 class DatasetWriter:
     """
     Writes one dataset into a directory, a UPath or an ObjectStoragePath.
@@ -55,19 +62,23 @@ class DatasetWriter:
     """
 
     def __init__(
-        self, path: Directory, *, records_per_part: int, compression: Compression, started: datetime
+        self,
+        path: Directory,
+        *,
+        file_format: Format,
+        records_per_part: int,
+        started: datetime,
+        run: str | None = None,
     ) -> None:
         if records_per_part < 1:
             raise GofundoConfigError("records_per_part must be at least 1.")
-        if compression not in ("gzip", "none"):
-            raise GofundoConfigError("compression must be gzip or none.")
-        self.run = f"{started.astimezone(timezone.utc):{_STAMP}}-{secrets.token_hex(4)}"
+        self.run = run or run_name(started)
         self.parts: list[Part] = []
         self.path = path
         self._records_per_part = records_per_part
-        self._compression = compression
+        self._format = file_format
         self._part: PartFile | None = None
-        self._before: Manifest | None = None
+        self.before: Manifest | None = None
         try:
             self._fs = path.fs
         except Exception as error:  # noqa: BLE001  # a storage whose provider is missing, or its connection
@@ -83,8 +94,9 @@ class DatasetWriter:
             raise GofundoConfigError(f"path {self.path} holds *, ? or [, which file systems take for a pattern.")
         probe = self._file(f"{self.run}.started")
         try:
-            self._before = read_manifest(self.path)
-            self._fs.makedirs(self.path.path, exist_ok=True)
+            self.before = read_manifest(self.path)
+            if self.path.path.startswith("/"):  # else it lies in a bucket, which this would make if it is mistyped
+                self._fs.makedirs(self.path.path, exist_ok=True)
             self._fs.pipe_file(probe, b"{}")
             self._fs.rm_file(probe)
         except GofundoConfigError:
@@ -99,9 +111,9 @@ class DatasetWriter:
 
     def claim(self, endpoint: str) -> None:
         """Refuse to replace the dataset of another list; GofundoConfigError names both."""
-        if self._before and self._before.endpoint != endpoint:
+        if self.before and self.before.endpoint != endpoint:
             raise GofundoConfigError(
-                f"path {self.path} holds a dataset of {self._before.endpoint}; choose another path for {endpoint}, "
+                f"path {self.path} holds a dataset of {self.before.endpoint}; choose another path for {endpoint}, "
                 f"or remove {MANIFEST_NAME} there."
             )
 
@@ -113,17 +125,49 @@ class DatasetWriter:
             if self._part is None:
                 self._part = self._new_part()
             room = self._records_per_part - self._part.records
-            self._part.write(waiting[:room])
-            waiting = waiting[room:]
-            if self._part.records == self._records_per_part:
-                self._finish_part()
+            left = self._part.write(waiting[:room])
+            waiting = [*left, *waiting[room:]]
+            if left or self._part.records == self._records_per_part:
+                waiting = [*self._finish_part(), *waiting]
 
     @_storage_told
     def finish(self) -> list[Part]:
-        """Close the last part and return them all. They are not a dataset yet."""
-        if self._part is not None:
-            self._finish_part()
+        """Close the last part and return them all. They are not a dataset yet; more may be written after it."""
+        while self._part is not None:
+            self.write(self._finish_part())
         return self.parts
+
+    @property
+    def finished(self) -> int:
+        """How many records are in finished parts."""
+        return sum(part.records for part in self.parts)
+
+    @property
+    def settled(self) -> int:
+        """How many records are in parts for good, the open one included."""
+        return self.finished + (self._part.settled if self._part else 0)
+
+    @_storage_told
+    def adopt(self, parts: Sequence[Part]) -> bool:
+        """Go on after the finished parts of an earlier try; False when they are not there any more."""
+        self._fs.invalidate_cache()
+        try:
+            whole = all(self._fs.info(self._file(part.name))["size"] == part.bytes for part in parts)
+        except FileNotFoundError:
+            return False
+        if whole:
+            self.parts = list(parts)
+        if whole and parts:  # the last one knows what all before it held
+            with self._fs.open(self._file(parts[-1].name), "rb") as file:
+                self._format.adopt(file)
+        return whole
+
+    @_storage_told
+    def read_back(self, field: str, take: Callable[[Iterable[Any]], None]) -> None:
+        """Hand one top-level field of every record in the finished parts to `take`, part by part."""
+        for part in self.parts:
+            with self._fs.open(self._file(part.name), "rb") as file:
+                take(self._format.keys(file, field))
 
     @_storage_told
     def publish(self, manifest: Manifest) -> None:
@@ -134,18 +178,23 @@ class DatasetWriter:
             raise GofundoStorageError(
                 f"{len(gone)} parts of this pull are gone from {self.path}; something removed them."
             )
-        draft = self._file(f"{self.run}.manifest")
-        self._fs.pipe_file(draft, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
         try:
-            self._fs.mv(draft, self._file(MANIFEST_NAME))
+            self.place(MANIFEST_NAME, msgspec.json.encode(manifest))
         except Exception:  # it may have happened all the same, and only the answer be lost
             published = read_manifest(self.path)
             if published is None or published.run != self.run:
                 raise
         self._sweep(before, manifest)
 
-    def discard(self) -> None:
-        """Remove everything of this run, unless it has been published. What was published before stays."""
+    @_storage_told
+    def place(self, name: str, document: bytes) -> None:
+        """Put a JSON document in the place of the one before, in one step."""
+        draft = self._file(f"{self.run}.manifest")
+        self._fs.pipe_file(draft, msgspec.json.format(document, indent=2))
+        self._fs.mv(draft, self._file(name))
+
+    def discard(self, *, keep: Collection[str] = ()) -> None:
+        """Remove what this run has written, but for parts to keep, unless it has been published."""
         if self._part is not None:
             with suppress(Exception):
                 self._part.close()
@@ -153,26 +202,30 @@ class DatasetWriter:
         with self._leftovers_do_no_harm():
             published = read_manifest(self.path)
             if published is None or published.run != self.run:
-                self._remove(name for name in self._names() if name.startswith(self.run))
+                mine = (name for name in self._names() if name.startswith(self.run))
+                self._remove(name for name in mine if name not in keep)
 
     def _sweep(self, before: Manifest | None, manifest: Manifest) -> None:
-        """Remove the parts that were replaced, and what killed runs left."""
+        """Remove the parts that were replaced, what this run needs no more, and what killed runs left."""
         replaced = {part.name for part in before.parts} if before else set()
         keep = {part.name for part in manifest.parts}
         with self._leftovers_do_no_harm():
+            others = (name for name in self._names() if name not in keep)
             self._remove(
-                name for name in self._names() if name not in keep and (name in replaced or _abandoned(name))
+                name for name in others if name in replaced or name.startswith(f"{self.run}-") or _abandoned(name)
             )
 
     def _new_part(self) -> PartFile:
-        suffix = ".ndjson.gz" if self._compression == "gzip" else ".ndjson"
-        name = f"{self.run}-{len(self.parts) + 1:05d}{suffix}"
-        return PartFile(name, self._fs.open(self._file(name), "wb"), self._compression)
+        name = f"{self.run}-{len(self.parts) + 1:05d}{self._format.suffix}"
+        return self._format.part(name, self._fs.open(self._file(name), "wb"))
 
-    def _finish_part(self) -> None:
+    def _finish_part(self) -> Sequence[msgspec.Raw]:
+        """Close the open part; return what does not fit it and belongs to the next."""
         assert self._part is not None  # noqa: S101  # only called with one open
+        left = self._part.flush()
         self.parts.append(self._part.close())
         self._part = None
+        return left
 
     def _file(self, name: str) -> str:
         return str((self.path / name).path)

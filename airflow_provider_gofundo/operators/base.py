@@ -28,6 +28,8 @@ class GofundoBaseOperator(BaseOperator):
 
     ui_color = "#dcefe6"
 
+    _hook: GofundoHook | None = None
+
     def __init__(
         self,
         *,
@@ -42,13 +44,21 @@ class GofundoBaseOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the operator's work with a hook of its connection."""
+        self._hook = GofundoHook(self.gofundo_conn_id)
         try:
-            return self.work(GofundoHook(self.gofundo_conn_id))
+            return self.work(self._hook, context)
         except (GofundoConfigError, GofundoAuthError) as error:
             if GofundoRetryPolicy is not None:
                 raise
             raise AirflowFailException(str(error)) from error
+        finally:
+            self._hook = None
 
-    def work(self, hook: GofundoHook) -> Any:
+    def work(self, hook: GofundoHook, context: Context) -> Any:
         """What the operator does; its return value is the XCom."""
         raise NotImplementedError
+
+    def on_kill(self) -> None:
+        """End what is under way, in whatever thread: `execute` raises GofundoStopped then."""
+        if self._hook:
+            self._hook.stop()

@@ -9,6 +9,7 @@ from airflow_provider_gofundo.operators.base import GofundoBaseOperator
 
 if TYPE_CHECKING:
     import requests
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 
@@ -54,7 +55,7 @@ class GofundoOperator(GofundoBaseOperator):
         self.headers = headers
         self.response_filter = response_filter
 
-    def work(self, hook: GofundoHook) -> Any:
+    def work(self, hook: GofundoHook, context: Context) -> Any:
         """Send the request and return what the filter makes of the answer."""
         with hook.client as client:
             response = client.request(
@@ -89,7 +90,7 @@ class GofundoRefreshTokenOperator(GofundoBaseOperator):
 
     template_fields: Sequence[str] = ("gofundo_conn_id",)
 
-    def work(self, hook: GofundoHook) -> dict[str, str | None]:
+    def work(self, hook: GofundoHook, context: Context) -> dict[str, str | None]:
         """Refresh, and return until when."""
         with hook.client as client:
             if client.settings.grant_type in ("client_credentials", "password"):

@@ -13,11 +13,10 @@ from pathlib import Path
 from upath import UPath
 
 from airflow_provider_gofundo.client.client import GofundoClient
-from airflow_provider_gofundo.dataset.pull import pull
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore
-from tests.fixtures import settings_of
+from tests.fixtures import pull, settings_of
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.manifest import Directory, read_manifest
-from airflow_provider_gofundo.dataset.pull import pull
 from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
     GofundoAuthError,
@@ -35,7 +34,7 @@ from airflow_provider_gofundo.exceptions import (
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.reader import Found, content, files, lake, trust
 from tests.dataset.storage import Breakdown, Folder, PowerCut, Storage
-from tests.fixtures import ClientOf
+from tests.fixtures import ClientOf, pull
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = [*range(1, 41)]

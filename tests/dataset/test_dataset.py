@@ -18,12 +18,11 @@ from upath import UPath
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.manifest import Directory, read_manifest
 from airflow_provider_gofundo.dataset.part import Compression
-from airflow_provider_gofundo.dataset.pull import pull
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.reader import files, lake, trust
 from tests.dataset.storage import Folder
-from tests.fixtures import ClientOf
+from tests.fixtures import ClientOf, pull
 from tests.replay import Answer, Replay
 
 EVERY = [*range(1, 41)]
@@ -54,6 +53,12 @@ def test_the_manifest_says_what_came_from_where(sandbox: Sandbox, client: Gofund
         "total": [13, 13],
         "file_format": "ndjson",
         "compression": "gzip",
+        "record_key": "id",
+        "drift": {"seen": False, "twice": 0, "repulls": 0, "added": 0, "complete": True},
+        "incremental": None,
+        "shards": 1,
+        "excluded": [],
+        "pseudonymized": [],
     }
 
 
@@ -116,7 +121,7 @@ def test_the_totals_of_the_first_and_the_last_page_show_a_list_that_changed(
     assert (found.manifest["total"], found.manifest["records"]) == ([40, 42], 42)
 
 
-def test_a_total_that_differs_from_what_came_is_a_warning(
+def test_a_total_that_differs_from_what_came_is_a_warning_where_nothing_may_be_pulled_again(
     replay: Replay, client_of: ClientOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     replay.answer(
@@ -124,9 +129,9 @@ def test_a_total_that_differs_from_what_came_is_a_warning(
         Answer(body=b'{"data":[{"id":2}],"current_page":2,"last_page":2,"total":3,"next_page_url":null}'),
     )
 
-    pull(client_of(replay.url), "api/list", lake(tmp_path))
+    pull(client_of(replay.url), "api/list", lake(tmp_path), on_drift="warn")
 
-    assert "the server counts 3 records and 2 came" in caplog.text
+    assert "2 records came, 0 of them again; the server counted 3 at first and 3 at last" in caplog.text
 
 
 @pytest.mark.parametrize(

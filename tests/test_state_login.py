@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from airflow.sdk import SecretCache
 
-from airflow_provider_gofundo import state
 from airflow_provider_gofundo.exceptions import GofundoStorageError
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.token import Token
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.state import OrMemory, VariableCell, shared_login
+from airflow_provider_gofundo.state import login
+from airflow_provider_gofundo.state.login import OrMemory, shared_login
+from airflow_provider_gofundo.state.variables import VariableCell
 from tests.fixtures import Waits, settings_of
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
@@ -88,7 +89,7 @@ class ReadOnly(Broken):
 def test_where_variables_cannot_be_written_memory_takes_their_place_with_one_warning(
     cell: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    state._warn.cache_clear()
+    login._warn.cache_clear()
     place = OrMemory(cell)
 
     with caplog.at_level(logging.WARNING):
@@ -105,7 +106,7 @@ def test_where_variables_cannot_be_written_memory_takes_their_place_with_one_war
 def test_only_who_can_log_in_anew_goes_on_without_variables(
     sandbox: Sandbox, waits: Waits, monkeypatch: pytest.MonkeyPatch, grant_type: str
 ) -> None:
-    monkeypatch.setattr(state, "VariableCell", lambda _: Broken())
+    monkeypatch.setattr(login, "VariableCell", lambda _: Broken())
     extra = {"grant_type": grant_type, "refresh_token": "x"}
     settings = settings_of(sandbox.url, extra=extra)
     store, turn = shared_login(settings)

@@ -1,0 +1,219 @@
+"""Collector: the pages of a list become parts, each record once, also where the list changes meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.drift import REPULLS, Drift, Watch
+from airflow_provider_gofundo.dataset.incremental import Watermark
+from airflow_provider_gofundo.dataset.keys import Once
+from airflow_provider_gofundo.dataset.progress import Progress
+from airflow_provider_gofundo.dataset.recipe import Recipe
+from airflow_provider_gofundo.dataset.writer import DatasetWriter
+from airflow_provider_gofundo.exceptions import GofundoDriftError
+from airflow_provider_gofundo.pages.shapes import Page, Step
+from airflow_provider_gofundo.pages.walk import READY, walk, walk_back
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """
+    Takes pages and writes their records, each once, without what is to be hidden.
+
+    `watch` is what the walk saw of the list's total.
+    """
+
+    def __init__(
+        self,
+        client: GofundoClient,
+        recipe: Recipe,
+        query_params: Mapping[str, Any] | None,
+        writer: DatasetWriter,
+        progress: Progress,
+        watermark: Watermark | None = None,
+    ) -> None:
+        self.watch = Watch()
+        self.records = 0
+        self.pages = 0
+        self._open: deque[_Placed] = deque()  # pages that may hold the last record of the next part to be finished
+        self._client = client
+        self._recipe = recipe
+        self._query_params = query_params
+        self._writer = writer
+        self._progress = progress
+        self.watermark = watermark
+        self._privacy = recipe.privacy(client.settings)
+        self._privacy_midway = replace(recipe, unknown_fields="ignore").privacy(client.settings)
+        self._once = Once(recipe.record_key, pages=recipe.parallel * READY + 1)
+        self._repulls = self._added = self._twice = 0
+        self._certain = False
+
+    @property
+    def drifted(self) -> bool:
+        """Whether there has been a sign that the list is changing."""
+        return self.watch.changed or self._once.remembers
+
+    def mark(self, record: msgspec.Raw) -> str:
+        """Return a digest that tells a record of the server from others: of its key, or of all of it."""
+        (written,) = self._privacy_midway([record])
+        (key,) = self._once.keys([written]) or [None]
+        return hashlib.sha256(bytes(written) if key is None else str(key).encode()).hexdigest()
+
+    @property
+    def twice(self) -> int:
+        """How many records came again and were left out."""
+        return self._once.twice
+
+    def go_on(self, records: int, pages: int, total: int | None, watermark: str | None) -> None:
+        """Count in what an earlier try has written, of a list that had so many records then."""
+        self.records, self.pages = records, pages
+        self._privacy = self._privacy_midway  # on its first page the earlier try has found what was asked for
+        self.watch.see(total, None)
+        if self.watermark and watermark:
+            self.watermark.raise_to(watermark)
+        self._progress.resume(records)
+
+    def take(self, page: Page, *, skip: int = 0) -> int:
+        """Write those records of a page that are new, but for the first `skip`; return how many there were."""
+        if self.watermark:
+            self.watermark.see(page.records)
+        self.watch.see(page.total, page.number)
+        records = self._privacy(page.records)
+        keys = self._once.keys(records)
+        if skip:  # they have been written, and are seen here for the first time
+            self._once.new(records[:skip], keys[:skip])
+            records, keys = records[skip:], keys[skip:]
+        if self._recipe.record_key and not self._once.remembers and (self.watch.changed or self._once.knows(keys)):
+            self._remember()
+        new = self._once.new(records, keys)
+        self._open.append(_Placed(page, self.pages, skip, self.records, self.records + len(new)))
+        self._writer.write(new)
+        while len(self._open) > 1 and self._open[0].end < self._writer.settled:
+            self._open.popleft()
+        self.records += len(new)
+        self.pages += 1
+        self._progress.add(page, self.pages, self.records)
+        return len(new)
+
+    def place(self) -> Place | None:
+        """Return where the finished parts end."""
+        finished = self._writer.finished
+        for placed in self._open:
+            if placed.start < finished <= placed.end:
+                count = placed.skip + finished - placed.start
+                return Place(placed.page.step, placed.pages, count, self.mark(placed.page.records[count - 1]))
+        return None
+
+    def mend(self) -> Drift:
+        """
+        Find out whether the list changed while it was walked, and walk it again if so, the other way each time.
+
+        A walk is certain to have seen all that was there all the time when the list only shrank while it went
+        backward, or only grew while it went forward, one page after the other.
+        """
+        has_total = self.watch.last is not None
+        self._twice = self._once.twice
+        if not self._is_suspect():
+            complete = True if has_total or self.pages == 1 else None
+            return Drift(seen=self.watch.changed, twice=self._twice, complete=complete)
+        can_mend = self.watch.number > 0 and self._recipe.record_key is not None and self._once.can_tell
+        if self._recipe.on_drift == "fail":
+            raise GofundoDriftError(
+                f"{self._recipe.endpoint}: {self._told()} Pull it again, at a quieter hour or with a filter that "
+                "keeps changing records out; or allow on_drift='repull'.",
+                retry_in=0.0,
+            )
+        if self._recipe.on_drift == "repull" and can_mend:
+            self._repull()
+        elif self._recipe.on_drift == "repull":
+            log.warning(
+                "%s: it cannot be walked again: it has no page numbers, or records without a record_key.",
+                self._recipe.endpoint,
+            )
+        if not self._certain:
+            log.warning("%s: %s Some records may be missing.", self._recipe.endpoint, self._told())
+        return Drift(
+            seen=True,
+            twice=self._twice,
+            repulls=self._repulls,
+            added=self._added,
+            complete=self._certain if has_total else None,
+        )
+
+    def _is_suspect(self) -> bool:
+        first, last = self.watch.first, self.watch.last
+        if self.watch.fell or first is None or last is None:
+            return self.watch.fell or self._once.twice > 0
+        if self.watch.rose and self._recipe.parallel == 1:
+            return not first <= self.records <= last  # what was added in front of the walk is not in it
+        return self._once.twice > 0 or self.records != last
+
+    def _told(self) -> str:
+        total = f"; the server counted {self.watch.first:,} at first and {self.watch.last:,} at last" if (
+            self.watch.first is not None and self.watch.last is not None
+        ) else ""  # fmt: skip
+        return (
+            f"The list changed while it was pulled: {self.records:,} records came, {self._twice:,} of them "
+            f"again{total}."
+        )
+
+    def _repull(self) -> None:
+        recipe, number = self._recipe, self.watch.number
+        if not self._once.remembers:
+            self._remember()
+        while self._repulls < REPULLS and not self._certain:
+            backward = self._repulls % 2 == 0
+            log.info(
+                "%s: %s Walking it again, %s.",
+                recipe.endpoint, self._told(), "backward" if backward else "forward",
+            )  # fmt: skip
+            self.watch, first = Watch(), self.watch.first
+            if backward:
+                pages = walk_back(self._client, recipe.endpoint, query_params=self._query_params, begin=number)
+            else:
+                pages = walk(self._client, recipe.endpoint, query_params=self._query_params, parallel=1)
+            self._repulls += 1
+            self._added += sum(self.take(page) for page in pages)
+            number = self.watch.number
+            self._certain = not (self.watch.rose if backward else self.watch.fell)
+            self.watch.first = first
+
+    def _remember(self) -> None:
+        """From here on know every key, those in finished parts included; 16 bytes each."""
+        self._writer.finish()
+        self._once.remember(())
+        if self._recipe.record_key:
+            self._writer.read_back(self._recipe.record_key, self._once.remember)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a list: `count` records into the page of `step`, after so many `pages`; `mark` is the last one's."""
+
+    step: Step | None
+    pages: int
+    count: int
+    mark: str
+
+
+class _Placed(NamedTuple):
+    """
+    A page and its place among what is written: records `start` to `end`, those of the page after `skip`.
+
+    So many `pages` were taken before it.
+    """
+
+    page: Page
+    pages: int
+    skip: int
+    start: int
+    end: int

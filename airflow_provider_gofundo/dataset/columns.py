@@ -1,0 +1,151 @@
+"""Columns: blocks of JSON records become Arrow tables; the widest type each column has had is remembered."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+import pyarrow as pa
+
+from airflow_provider_gofundo.dataset.arrow import (
+    EXACT,
+    REFUSED,
+    TEXT,
+    Misfit,
+    doubtful,
+    one,
+    parse,
+    parse_one,
+    read_as,
+    settled,
+)
+from airflow_provider_gofundo.exceptions import GofundoStorageError
+
+log = logging.getLogger(__name__)
+
+
+class Columns:
+    """
+    Reads blocks of records, each a JSON object on one line, as tables.
+
+    A block is read whole by pyarrow. One that pyarrow refuses, or would round, is read column by column, and a
+    column that no type holds becomes text: a string as it is, any other value as its JSON.
+    """
+
+    def __init__(self, declared: Mapping[str, pa.DataType]) -> None:
+        self._declared = dict(declared)
+        self._known: dict[str, pa.DataType] = dict(declared)
+
+    def adopt(self, schema: pa.Schema) -> None:
+        """Know the types of a part that was written before, where they are not declared."""
+        self._known = {**dict(zip(schema.names, schema.types, strict=True)), **self._declared}
+
+    def table(self, records: Sequence[msgspec.Raw]) -> pa.Table:
+        """Return a block with every column known so far, and know its types from now on."""
+        columns = self._whole(records) or self._apart(records)
+        if not columns:
+            raise GofundoStorageError("Records without any field cannot be written as parquet; use ndjson.")
+        for name, column in columns.items():
+            before = self._known.get(name)
+            if before is not None and pa.types.is_nested(before) and column.type == TEXT:
+                log.warning(
+                    "column %s holds values of several kinds: JSON text from here on, objects or lists before. "
+                    'Text from the first record on: schema={"%s": "string"}.', name, name,
+                )  # fmt: skip
+            self._known[name] = column.type
+        return pa.table(columns)
+
+    def _whole(self, records: Sequence[msgspec.Raw]) -> dict[str, pa.Array] | None:
+        """Read a block in one go; None where that cannot be done without loss."""
+        data = b"\n".join(records)
+        try:
+            table = parse(data, self._known)
+            if any(
+                doubtful(field.type) and field.type != read_as(self._known.get(field.name)) for field in table.schema
+            ):
+                table = parse(data, {field.name: field.type for field in table.schema})
+            if table.num_rows != len(records):
+                return None
+            found = dict(zip(table.schema.names, map(one, table.columns), strict=True))
+            return {
+                name: self._typed(name, found.get(name, pa.nulls(len(records))))
+                for name in dict.fromkeys([*self._known, *found])
+            }
+        except (*REFUSED, Misfit, UnicodeDecodeError):
+            return None
+
+    def _typed(self, name: str, column: pa.Array, *, exact: bool = False) -> pa.Array:
+        column.validate(full=True)  # the reader lets broken UTF-8 pass
+        declared = self._declared.get(name)
+        if declared is not None:
+            return column if column.type == declared else column.cast(declared)
+        return settled(column, self._known.get(name), exact=exact)
+
+    def _apart(self, records: Sequence[msgspec.Raw]) -> dict[str, pa.Array]:
+        """Read a block column by column."""
+        try:
+            rows = _ROW.decode(b"[" + b",".join(records) + b"]")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rows = []
+        if len(rows) != len(records):
+            raise GofundoStorageError("A record is not a JSON object and cannot be written as parquet; use ndjson.")
+        names = dict.fromkeys([*self._known, *(name for row in rows for name in row)])
+        return {name: self._column(name, [row.get(name) for row in rows]) for name in names}
+
+    def _column(self, name: str, values: Sequence[msgspec.Raw | None]) -> pa.Array:
+        known, declared = self._known.get(name), self._declared.get(name)
+        for guess in (known,) if declared or known is None else (known, None):
+            try:
+                column = parse_one(values, guess)
+                if guess is None:
+                    column = parse_one(values, column.type)
+                return self._typed(name, column, exact=_exact(column, values))
+            except (*REFUSED, Misfit):  # noqa: PERF203  # two turns at most
+                continue
+        if declared not in (None, TEXT):
+            raise GofundoStorageError(
+                f"column {name}: a value does not fit {declared}, the type that schema gives it; "
+                "nothing was replaced. Give it a wider type, or string."
+            )
+        try:
+            column = parse_one([_as_text(value) for value in values], TEXT)
+            column.validate(full=True)
+        except (*REFUSED, UnicodeDecodeError):
+            pass
+        else:
+            return column
+        raise GofundoStorageError(f"column {name}: a text is not valid Unicode and cannot be written as parquet.")
+
+
+_ROW = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+def _exact(column: pa.Array, values: Sequence[msgspec.Raw | None]) -> bool:
+    """Whether the doubles of a column say just what was sent: no integer beyond them, and no digit too many."""
+    exact = "double" in str(column.type)
+
+    def whole(text: str) -> float:
+        nonlocal exact
+        exact = exact and abs(float(text)) < EXACT
+        return 0.0
+
+    def broken(text: str) -> float:
+        nonlocal exact
+        exact = exact and Decimal(text) == Decimal(repr(float(text)))
+        return 0.0
+
+    for value in values if exact else ():
+        if value is not None:
+            json.loads(bytes(value), parse_int=whole, parse_float=broken)
+    return exact
+
+
+def _as_text(value: msgspec.Raw | None) -> bytes | None:
+    """Return a value as a JSON string: a string as it is, null as null, anything else as the text it was sent as."""
+    if value is None:
+        return None
+    plain = bytes(value)
+    return plain if plain[:1] in (b'"', b"n") else msgspec.json.encode(plain.decode())

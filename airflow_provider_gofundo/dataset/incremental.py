@@ -1,0 +1,164 @@
+"""Incremental: pull what has changed since the last time."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from airflow_provider_gofundo.dataset.keys import field_reader
+from airflow_provider_gofundo.exceptions import GofundoConfigError
+
+log = logging.getLogger(__name__)
+
+# A point in a list's history: a time, or a number that only grows.
+Point: TypeAlias = "datetime | int"
+
+LOOKBACK = timedelta(hours=1)
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incremental:
+    """
+    Ask a list only for what has changed since the last pull.
+
+    `param` is the query parameter that takes the time, `field` the top-level field of the records that it is compared
+    with: the greatest value seen is the watermark, from which the next pull goes on, `lookback` earlier. The overlap
+    is there for records that share the watermark's second, and for those that became visible late; they come again
+    with the next pull, so merge by record key. One hour, or 0 for numbers, unless told otherwise.
+
+    `initial` is where the first pull begins, the whole list unless told otherwise. Values are times in ISO 8601 or
+    whole numbers, as the server writes them.
+    """
+
+    param: str
+    field: str
+    lookback: timedelta | int | None = None
+    initial: datetime | str | int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the server; GofundoConfigError."""
+        for name in ("param", "field"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise GofundoConfigError(f"incremental: {name} is empty; name it, such as updated_since.")
+        if self.param in ("page", "cursor"):
+            raise GofundoConfigError("incremental: param may not be page or cursor: the walk sets them.")
+        lookback = self.lookback.total_seconds() if isinstance(self.lookback, timedelta) else self.lookback
+        if lookback is not None and (not isinstance(lookback, (int, float)) or lookback < 0):
+            raise GofundoConfigError("incremental: lookback must be a timedelta, or a whole number, not below 0.")
+        if self.initial is not None and point_of(self.initial) is None:
+            raise GofundoConfigError("incremental: initial must be a time in ISO 8601, or a whole number.")
+
+    def since(self, watermark: str | None) -> str | None:
+        """Return what to send in `param`; None for the whole list. `watermark` is JSON, as `Watermark.text`."""
+        if watermark is None:
+            return None if self.initial is None else _sent(point_of(self.initial))
+        point = point_of(msgspec.json.decode(watermark))
+        lookback = self.lookback
+        if isinstance(point, datetime):
+            lookback = LOOKBACK if lookback is None else lookback
+            if isinstance(lookback, timedelta):
+                return _sent(max(point, datetime.min.replace(tzinfo=point.tzinfo) + lookback) - lookback)
+        elif isinstance(point, int) and not isinstance(lookback, timedelta):
+            return _sent(point - (lookback or 0))
+        kind = "times: give a timedelta" if isinstance(point, datetime) else "numbers: give a whole number"
+        raise GofundoConfigError(f"incremental: lookback does not fit {self.field}, which holds {kind}.")
+
+
+class Watermarks(Protocol):
+    """Where the watermark of a list is kept between pulls."""
+
+    def read(self) -> str | None:
+        """Return the watermark as JSON, None where there is none yet."""
+
+    def advance(self, watermark: str) -> None:
+        """Put it in the place of an earlier one, never of a later one."""
+
+
+class Watermark:
+    """
+    The greatest value of a field seen so far.
+
+    A time ahead of the pull's own start is left aside: one record with a date in the future would otherwise keep all
+    others out for as long. The next pull asks for such records again.
+    """
+
+    def __init__(self, incremental: Incremental, started: datetime, text: str | None = None) -> None:
+        self.text = text
+        self._field = incremental.field
+        self._read = field_reader(incremental.field)
+        self._started = started
+        self._known = text is not None
+        self._point = None if text is None else point_of(msgspec.json.decode(text))
+
+    def see(self, records: list[msgspec.Raw]) -> None:
+        """Take note of records; GofundoConfigError when their field holds no points, or does not exist."""
+        values = [value for record in records if (value := self._read(record)) is not None]
+        if records and not values and not self._known:
+            raise GofundoConfigError(
+                f"incremental: no record on the first page has a value in {self._field}; name the field that "
+                "says when a record was changed."
+            )
+        self._known = self._known or bool(values)
+        for value in values:
+            point = point_of(value)
+            if point is None:
+                raise GofundoConfigError(f"incremental: {self._field} holds something that is no time and no number.")
+            if self._is_greater(point):
+                self._point, self.text = point, msgspec.json.encode(value).decode()
+
+    def raise_to(self, text: str) -> None:
+        """Take over what an earlier try has seen."""
+        point = point_of(msgspec.json.decode(text))
+        if point is not None and is_later(point, self._point):
+            self._point, self.text, self._known = point, text, True
+
+    def _is_greater(self, point: Point) -> bool:
+        if isinstance(point, datetime):
+            now = self._started if point.tzinfo else self._started.replace(tzinfo=None) + timedelta(hours=14)
+            if point > now:
+                return False
+        return is_later(point, self._point)
+
+
+def is_later(point: Point, than: Point | None) -> bool:
+    """Whether a point lies behind another; GofundoConfigError when they cannot be compared."""
+    if than is None:
+        return True
+    try:
+        return point > than  # type: ignore[operator]  # what cannot be compared says so
+    except TypeError:
+        raise GofundoConfigError(
+            "incremental: some values of the field are times with a zone, others without, or numbers; they cannot be "
+            "compared."
+        ) from None
+
+
+def point_of(value: Any) -> Point | None:
+    """Return a value as a point, None when it is none. A time without a zone stays without one."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        return None
+    try:
+        return msgspec.convert(f"{value}T00:00:00" if _DATE.fullmatch(value) else value, datetime)
+    except msgspec.ValidationError:
+        return None
+
+
+def _sent(point: Point | None) -> str:
+    """Write a point as Laravel does, so that every PHP reads it."""
+    if not isinstance(point, datetime):
+        return str(point)
+    if point.tzinfo is None:
+        return f"{point:%Y-%m-%d %H:%M:%S}"
+    return f"{point.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -1,0 +1,163 @@
+"""Keys: which records have been seen, in little memory."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+_MASK = (1 << 64) - 1
+_TOP = 1 << 63
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}").fullmatch
+_ESCAPED = re.compile(r'["\\\x00-\x1f]').search
+_SPREAD = 0x9E3779B97F4A7C15  # Knuth's multiplier: neighbours land far from each other
+
+
+def is_field_name(name: object) -> bool:
+    """Whether a field of that name can be read: one that JSON need not escape."""
+    return isinstance(name, str) and bool(name) and not _ESCAPED(name)
+
+
+def field_reader(field: str) -> Callable[[bytes | msgspec.Raw], Any]:
+    """Return a function that decodes one top-level field of a raw record, and no other; None where it is missing."""
+    decode = msgspec.json.Decoder(_with_only(field)).decode
+    return lambda raw: decode(raw).value
+
+
+def fields_reader(field: str) -> Callable[[Sequence[msgspec.Raw]], list[Any]]:
+    """Return a function that does so for many records at once, which is several times faster."""
+    decode = msgspec.json.Decoder(list[_with_only(field)]).decode  # type: ignore[misc]  # made at run time
+    return lambda records: [record.value for record in decode(b"[" + b",".join(records) + b"]")]
+
+
+def _with_only(field: str) -> Any:
+    return msgspec.defstruct("Record", [("value", Any, None)], rename={"value": field})
+
+
+def key_of(value: Any) -> int | None:
+    """
+    Return a key as a number from 1 to 2^64 - 1, None where there is none.
+
+    Whole numbers are themselves, so they never collide. Of anything else it is a digest of 63 bits: among a million
+    keys two that differ agree with a chance of one in 18 million. A number and its text have the same key, because a
+    column of a part may make one of the other.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and _NUMBER(value):
+        value = int(value)
+    if type(value) is int and 0 <= value < _TOP - 1:
+        return value + 1
+    text = value.encode(errors="surrogatepass") if isinstance(value, str) else msgspec.json.encode(value)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") | _TOP
+
+
+class KeySet:
+    """A set of keys, in 11 to 16 bytes each: an open-addressing table that is never more than three quarters full."""
+
+    def __init__(self) -> None:
+        self._slots = _empty(1024)
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def bytes(self) -> int:
+        """How much memory its keys take."""
+        return len(self._slots) * self._slots.itemsize
+
+    def add(self, key: int) -> bool:
+        """Put a key in; say whether it is new."""
+        if not _put(self._slots, key):
+            return False
+        self._used += 1
+        if 4 * self._used > 3 * len(self._slots):
+            slots = _empty(len(self._slots) * 3 // 2)
+            for old in self._slots:
+                if old:
+                    _put(slots, old)
+            self._slots = slots
+        return True
+
+
+def _empty(size: int) -> array[int]:
+    return array("Q", bytes(8 * size))
+
+
+def _put(slots: array[int], key: int) -> bool:
+    at = ((key * _SPREAD & _MASK) * len(slots)) >> 64
+    while found := slots[at]:
+        if found == key:
+            return False
+        at = at + 1 if at + 1 < len(slots) else 0
+    slots[at] = key
+    return True
+
+
+class Once:
+    """
+    Lets every record through once, told by the key in one of its fields; all of them where `field` is None.
+
+    It knows the keys of the latest pages, as many as may have been under way at the same time. From `remember` on
+    it knows all.
+    """
+
+    def __init__(self, field: str | None, *, pages: int) -> None:
+        self.field = field
+        self.twice = 0
+        self.keyless = 0
+        self._read = fields_reader(field) if field else None
+        self._pages = pages
+        self._recent: deque[set[int]] = deque()
+        self._lately: set[int] = set()
+        self._all: KeySet | None = None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether all keys are known."""
+        return self._all is not None
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether every record had a key, and all that were seen lately are known where all are."""
+        return not self.keyless and not (self.remembers and self._lately)
+
+    def keys(self, records: Sequence[msgspec.Raw]) -> list[int | None]:
+        """The keys of records."""
+        return list(map(key_of, self._read(records))) if self._read else []
+
+    def knows(self, keys: Sequence[int | None]) -> bool:
+        """Whether some of these keys have been seen lately, or come twice among themselves."""
+        some = [key for key in keys if key is not None]
+        return len(set(some)) < len(some) or not self._lately.isdisjoint(some)
+
+    def remember(self, values: Iterable[Any]) -> None:
+        """From now on know all keys, and these among them, which are values of the field."""
+        self._recent.clear()
+        self._all = self._all or KeySet()
+        for value in values:
+            if (key := key_of(value)) is not None:
+                self._all.add(key)
+                self._lately.discard(key)
+
+    def new(self, records: list[msgspec.Raw], keys: Sequence[int | None]) -> list[msgspec.Raw]:
+        """Return the records that were not seen before."""
+        if self._read is None:
+            return records
+        self.keyless += sum(key is None for key in keys)
+        if self._all is None:
+            self._recent.append({key for key in keys if key is not None})
+            self._lately |= self._recent[-1]
+            if len(self._recent) > self._pages:
+                self._lately -= self._recent.popleft()
+            return records
+        known = self._all
+        new = [record for record, key in zip(records, keys, strict=True) if key is None or known.add(key)]
+        self.twice += len(records) - len(new)
+        return new

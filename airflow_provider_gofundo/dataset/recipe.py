@@ -1,0 +1,91 @@
+"""Recipe: what to pull, and how it shall look when it has landed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from airflow_provider_gofundo.client.query import encode
+from airflow_provider_gofundo.dataset.checkpoint import digest_of
+from airflow_provider_gofundo.dataset.drift import OnDrift
+from airflow_provider_gofundo.dataset.incremental import Incremental
+from airflow_provider_gofundo.dataset.keys import is_field_name
+from airflow_provider_gofundo.dataset.part import Compression, FileFormat, Format, format_of
+from airflow_provider_gofundo.dataset.privacy import Privacy, UnknownFields
+from airflow_provider_gofundo.exceptions import GofundoConfigError
+from airflow_provider_gofundo.pages.walk import PARALLEL, check_parallel
+from airflow_provider_gofundo.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """
+    What to pull, and how it shall look.
+
+    `endpoint` and `query_params` name the list. `record_key` is the top-level field that tells its records apart,
+    None where there is none: then those that come twice cannot be told, nor a list repaired that changed meanwhile.
+    """
+
+    endpoint: str
+    query_params: Mapping[str, Any] | None = None
+    parallel: int = PARALLEL
+    file_format: FileFormat = "ndjson"
+    compression: Compression = "gzip"
+    schema: Mapping[str, str] | None = None
+    records_per_part: int = 100_000
+    record_key: str | None = "id"
+    exclude_fields: Sequence[str] = ()
+    pseudonymize_fields: Sequence[str] = ()
+    unknown_fields: UnknownFields = "error"
+    incremental: Incremental | None = None
+    on_drift: OnDrift = "repull"
+
+    def check(self) -> None:
+        """Find what is wrong with it before anything is sent; GofundoConfigError."""
+        check_parallel(self.parallel)
+        if self.on_drift not in get_args(OnDrift):
+            raise GofundoConfigError(f"on_drift must be one of {', '.join(get_args(OnDrift))}.")
+        if self.record_key is not None and not is_field_name(self.record_key):
+            raise GofundoConfigError("record_key must be the name of a field, or None.")
+        if self.record_key in self.exclude_fields:
+            raise GofundoConfigError(
+                "exclude_fields may not hold the record_key, which tells records apart; pseudonymize it, or name "
+                "another record_key."
+            )
+        if self.incremental is not None and not isinstance(self.incremental, Incremental):
+            raise GofundoConfigError("incremental must be Incremental(param=…, field=…).")
+        if self.incremental and self.incremental.param in (self.query_params or {}):
+            raise GofundoConfigError(
+                f"query_params may not hold {self.incremental.param} too: incremental sets it. Take one of them out."
+            )
+
+    def format(self) -> Format:
+        """Return the format of its files, new for every run."""
+        return format_of(self.file_format, self.compression, self.schema)
+
+    def privacy(self, settings: Settings) -> Privacy:
+        """Return what hides its personal fields."""
+        return Privacy(
+            exclude=self.exclude_fields,
+            pseudonymize=self.pseudonymize_fields,
+            key=settings.pseudonym_key_secret,
+            unknown=self.unknown_fields,
+        )
+
+    def fingerprint(self, settings: Settings, *more: Any) -> str:
+        """Return a digest that two pulls share only where both ask and write the same, as the same client."""
+        return digest_of(
+            settings.base_url,
+            settings.client_id,
+            settings.username,
+            self.endpoint,
+            encode(self.query_params),
+            self.file_format,
+            self.compression,
+            self.schema,
+            self.records_per_part,
+            self.record_key,
+            self.privacy(settings).fingerprint(),
+            *more,
+        )

@@ -1,0 +1,98 @@
+"""Resume: a try goes on after the last part that an earlier try of the same task has finished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing
+from datetime import datetime, timezone
+
+from airflow_provider_gofundo.dataset.checkpoint import Checkpoint, Checkpoints
+from airflow_provider_gofundo.dataset.collector import Collector
+from airflow_provider_gofundo.dataset.writer import DatasetWriter
+from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoResponseError
+from airflow_provider_gofundo.pages.shapes import Page, Step
+
+log = logging.getLogger(__name__)
+
+
+class Resume:
+    """Where a pull begins, and the checkpoints it leaves in a store, if there is one. `recipe` is a digest of it."""
+
+    def __init__(self, store: Checkpoints | None, recipe: str, writer: DatasetWriter, collector: Collector) -> None:
+        self.records = 0
+        self._store = store
+        self._recipe = recipe
+        self._writer = writer
+        self._collector = collector
+        self._kept: Checkpoint | None = None
+
+    @property
+    def kept(self) -> Collection[str]:
+        """The names of the parts that the next try may go on after."""
+        return {part.name for part in self._kept.parts} if self._kept else ()
+
+    def pages(self, walk: Callable[[Step | None], Generator[Page, None, None]]) -> Iterator[tuple[Page, int]]:
+        """Yield the pages of `walk(begin)` that are still to be taken, and how many of their records to skip."""
+        text = self._store.read() if self._store else ""
+        found = Checkpoint.decode(text, self._recipe)
+        if found:
+            with closing(walk(found.step)) as pages:
+                page = self._first(pages)
+                if page and self._stands(found, page) and self._writer.adopt(found.parts):
+                    self._go_on(found)
+                    yield page, found.count
+                    for page in pages:
+                        yield page, 0
+                    return
+        if text:
+            log.info("What an earlier try has left is too old, or no longer fits the list. Starting over.")
+        for page in walk(None):
+            if text:  # only now, for a server that is down takes no checkpoint away
+                self.done()
+                text = ""
+            yield page, 0
+
+    def _first(self, pages: Iterator[Page]) -> Page | None:
+        try:
+            return next(pages)
+        except (GofundoApiError, GofundoResponseError):  # what led there leads nowhere now
+            return None
+
+    def _stands(self, found: Checkpoint, page: Page) -> bool:
+        """Whether the last record that was written is still where it was."""
+        if len(page.records) < found.count:
+            return False
+        return self._collector.mark(page.records[found.count - 1]) == found.mark
+
+    def _go_on(self, found: Checkpoint) -> None:
+        self._kept = found
+        self.records = sum(part.records for part in found.parts)
+        self._collector.go_on(self.records, found.pages, found.total, found.watermark)
+        log.info("Going on after %s records that an earlier try has written.", f"{self.records:,}")
+
+    def save(self) -> None:
+        """Leave a checkpoint if a part was finished since the last one; none once the list was seen to change."""
+        parts = self._writer.parts
+        if self._store is None or len(parts) == len(self.kept) or self._collector.drifted:
+            return
+        place = self._collector.place()
+        if place is None:
+            return
+        self._kept = Checkpoint(
+            recipe=self._recipe,
+            saved=datetime.now(timezone.utc),
+            parts=list(parts),
+            step=place.step,
+            count=place.count,
+            mark=place.mark,
+            pages=place.pages,
+            total=self._collector.watch.first,
+            watermark=self._collector.watermark.text if self._collector.watermark else None,
+        )
+        self._store.write(self._kept.encode())
+
+    def done(self) -> None:
+        """Take the checkpoint away: it would mislead a later run of the same task."""
+        if self._store:
+            self._store.clear()

@@ -1,0 +1,267 @@
+"""Shards: one list pulled by several tasks, and the one manifest that makes their parts a dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as with_
+from datetime import datetime, timezone
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
+from airflow_provider_gofundo.dataset.drift import Drift
+from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Part
+from airflow_provider_gofundo.dataset.progress import Count
+from airflow_provider_gofundo.dataset.pull import Summary, summary_of
+from airflow_provider_gofundo.dataset.recipe import Recipe
+from airflow_provider_gofundo.dataset.run import Run
+from airflow_provider_gofundo.dataset.writer import run_name
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError, GofundoStorageError
+from airflow_provider_gofundo.pages.shapes import Step
+from airflow_provider_gofundo.pages.walk import walk
+
+log = logging.getLogger(__name__)
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """
+    One of the parts that a list is pulled in: number `number` of `of`, all of them of one `run`.
+
+    Either pages `first_page` to `last_page` (None: to the end), or the list that `query_params` beside the pull's
+    own, or another `endpoint`, name. Plain JSON, so it travels between tasks as an XCom.
+    """
+
+    run: str
+    number: int
+    of: int
+    first_page: int | None = None
+    last_page: int | None = None
+    query_params: dict[str, Any] = {}
+    endpoint: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of the file that says it has been pulled."""
+        return f"{self.run}-{self.number:05d}.shard"
+
+    @property
+    def begin(self) -> Step | None:
+        """What asks for its first page."""
+        return Step("page", str(self.first_page)) if self.first_page and self.first_page > 1 else None
+
+    def as_xcom(self) -> dict[str, Any]:
+        """Return it as plain values; `shard_of` makes it one again."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return values
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return what to pull for it."""
+        return with_(
+            recipe,
+            endpoint=self.endpoint or recipe.endpoint,
+            query_params={**(recipe.query_params or {}), **self.query_params},
+        )
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What pulling a shard left.
+
+    `total` is what the server said first and last, of the whole list for a page range.
+    """
+
+    parts: list[Part]
+    records: int
+    pages: int
+    total: tuple[int | None, int | None]
+    drift: Drift
+
+
+def by_pages(client: GofundoClient, recipe: Recipe, count: int) -> list[Shard]:
+    """Read page 1, and return shards of about as many pages each; GofundoConfigError where there is no last page."""
+    if type(count) is not int or count < 1:
+        raise GofundoConfigError("shards must be a whole number, at least 1.")
+    first = next(walk(client, recipe.endpoint, query_params=recipe.query_params, parallel=1))
+    if first.next is not None and first.last_page is None:
+        raise GofundoConfigError(
+            f"{recipe.endpoint} does not say how many pages it has, so it cannot be pulled in page ranges; split it "
+            "by windows, or pull it in one task."
+        )
+    last = first.last_page or 1
+    count = min(count, last)
+    ends = [last * number // count for number in range(count + 1)]
+    run = run_name(datetime.now(timezone.utc))
+    return [
+        # What is added while they are pulled comes at the end.
+        Shard(run=run, number=n, of=count, first_page=ends[n - 1] + 1, last_page=ends[n] if n < count else None)
+        for n in range(1, count + 1)
+    ]
+
+
+def by_windows(windows: Sequence[Mapping[str, Any]]) -> list[Shard]:
+    """Return a shard for each of the given query parameters, which must not overlap and together make the list."""
+    return _each([{"query_params": dict(window)} for window in windows], "windows")
+
+
+def by_endpoints(endpoints: Sequence[str]) -> list[Shard]:
+    """Return a shard for each endpoint."""
+    return _each([{"endpoint": endpoint} for endpoint in endpoints], "endpoints")
+
+
+def _each(shares: list[dict[str, Any]], name: str) -> list[Shard]:
+    if not shares:
+        raise GofundoConfigError(f"{name} is empty; name at least one.")
+    run = run_name(datetime.now(timezone.utc))
+    return [Shard(run=run, number=n, of=len(shares), **share) for n, share in enumerate(shares, 1)]
+
+
+def shard_of(value: Any) -> Shard:
+    """Return what an XCom holds as a shard; GofundoConfigError when it is none."""
+    try:
+        return msgspec.convert(value, type=Shard)
+    except msgspec.ValidationError as error:
+        raise GofundoConfigError(f"shard is none that GofundoPlanShardsOperator has made: {error}") from None
+
+
+def pull_shard(
+    client: GofundoClient,
+    recipe: Recipe,
+    path: Directory,
+    shard: Shard,
+    *,
+    checkpoints: Checkpoints | None = None,
+    count: Count | None = None,
+) -> Share:
+    """
+    Pull one shard into a directory, beside the dataset that is there, and say so in the shard's own file.
+
+    Nobody who trusts the manifest sees it before `publish` has put the shards together.
+    """
+    _refuse_incremental(recipe)
+    recipe = shard.recipe(recipe)
+    with Run(client, recipe, path, checkpoints=checkpoints, count=count, scope=str(shard)) as run:
+        run.walk(shard.begin, shard.last_page)
+        collector = run.collector
+        share = Share(
+            # A page range cannot tell a change of the whole list; `publish` can.
+            drift=Drift(seen=collector.drifted, twice=collector.twice) if shard.first_page else collector.mend(),
+            parts=run.writer.finish(),
+            records=collector.records,
+            pages=collector.pages,
+            total=(collector.watch.first, collector.watch.last),
+        )
+        run.writer.place(shard.file, msgspec.json.encode(share))
+    run.resume.done()
+    return share
+
+
+def publish(
+    client: GofundoClient, recipe: Recipe, path: Directory, shards: Sequence[Shard], *, count: Count | None = None
+) -> Summary:
+    """
+    Make the parts of all shards one dataset. Until then, and if this raises, the one before stays.
+
+    Where the list changed while its page ranges were pulled, they may overlap and have gaps. It is pulled anew then,
+    here and whole.
+    """
+    recipe.check()
+    _refuse_incremental(recipe)
+    _require_all(shards)
+    files = [shard.file for shard in shards]
+    with Run(client, recipe, path, name=shards[0].run, keep=files, count=count) as run:
+        before = run.writer.before
+        if before and before.run == run.writer.run:
+            log.info("%s: these shards have been published already.", recipe.endpoint)
+            return summary_of(before, path, 0, run.progress)
+        run.writer.claim(recipe.endpoint)
+        shares = [_share(path, shard) for shard in shards]
+        moved = bool(shards[0].first_page) and _have_moved(shares)
+        if moved and recipe.on_drift == "fail":
+            raise GofundoDriftError(f"{recipe.endpoint}: the list changed while its shards were pulled.")
+        if moved and recipe.on_drift == "repull":
+            log.info("%s: the list changed while its shards were pulled. Pulling it again, whole.", recipe.endpoint)
+            run.walk()
+            drift = run.collector.mend()
+            manifest = run.manifest(replace(drift, seen=True, repulls=drift.repulls + 1))
+        else:
+            manifest = _joined(run, path, shards, shares, moved=moved)
+        run.writer.publish(manifest)
+    return summary_of(manifest, path, 0, run.progress)
+
+
+def _have_moved(ranges: Sequence[Share]) -> bool:
+    """Whether records may have moved from one page range to another: all but a list that only grew, at its end."""
+    totals = [total for share in ranges for total in share.total]
+    fell = any(a is not None and b is not None and b < a for a, b in pairwise(totals))
+    return fell or any(share.drift.twice for share in ranges) or sum(s.records for s in ranges) != totals[-1]
+
+
+def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence[Share], *, moved: bool) -> Manifest:
+    if not run.writer.adopt([part for share in shares for part in share.parts]):
+        raise GofundoStorageError(f"Parts of the shards are gone from {path}; clear the tasks that pulled them.")
+    drift = _together(shares)
+    total = _sum(shares)
+    if shards[0].first_page:
+        total = shares[0].total[0], shares[-1].total[1]
+        drift = replace(drift, seen=moved or drift.seen, complete=not moved)
+    if moved:
+        log.warning("%s: the list changed while its shards were pulled; records may be missing.", run.endpoint)
+    return replace(
+        run.manifest(drift),
+        shards=len(shards),
+        records=sum(share.records for share in shares),
+        pages=sum(share.pages for share in shares),
+        total=total,
+    )
+
+
+def _share(path: Directory, shard: Shard) -> Share:
+    file = path / shard.file
+    file.fs.invalidate_cache()
+    try:
+        return msgspec.json.decode(file.fs.cat_file(file.path), type=Share)
+    except FileNotFoundError:
+        raise GofundoStorageError(
+            f"Shard {shard.number} of {shard.of} has not been pulled into {path}; clear its task."
+        ) from None
+
+
+def _together(shares: Sequence[Share]) -> Drift:
+    """What several lists of their own say of themselves, as one."""
+    drifts = [share.drift for share in shares]
+    complete = {drift.complete for drift in drifts}
+    return Drift(
+        seen=any(drift.seen for drift in drifts),
+        twice=sum(drift.twice for drift in drifts),
+        repulls=sum(drift.repulls for drift in drifts),
+        added=sum(drift.added for drift in drifts),
+        complete=False if False in complete else None if None in complete else True,
+    )
+
+
+def _sum(shares: Sequence[Share]) -> tuple[int | None, int | None]:
+    first, last = ([share.total[n] for share in shares] for n in (0, 1))
+    return _sum_of(first), _sum_of(last)
+
+
+def _sum_of(totals: Sequence[int | None]) -> int | None:
+    known = [total for total in totals if total is not None]
+    return sum(known) if len(known) == len(totals) else None
+
+
+def _require_all(shards: Sequence[Shard]) -> None:
+    numbers = {(shard.run, shard.of, shard.number) for shard in shards}
+    if not shards or numbers != {(shards[0].run, len(shards), n) for n in range(1, len(shards) + 1)}:
+        raise GofundoConfigError("shards must be all that one GofundoPlanShardsOperator has made, and no others.")
+
+
+def _refuse_incremental(recipe: Recipe) -> None:
+    if recipe.incremental:
+        raise GofundoConfigError(
+            "incremental and shards do not go together: a watermark is of one pull. Take one of them out."
+        )

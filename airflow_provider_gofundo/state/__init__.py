@@ -1,0 +1,1 @@
+"""State: what Airflow keeps for us."""

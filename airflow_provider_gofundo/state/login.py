@@ -1,0 +1,64 @@
+"""Login: one for all workers, in an encrypted Airflow Variable."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+from airflow_provider_gofundo.oauth.lease import Cell, Lease
+from airflow_provider_gofundo.oauth.record import fingerprint
+from airflow_provider_gofundo.oauth.store import SharedTokenStore
+from airflow_provider_gofundo.settings import Settings
+from airflow_provider_gofundo.state.variables import VariableCell
+
+log = logging.getLogger(__name__)
+
+# With "token" in its name Airflow masks the value wherever it shows it.
+PREFIX = "gofundo_token__"
+
+
+def shared_login(settings: Settings) -> tuple[SharedTokenStore, Lease]:
+    """Return the store that all workers share for this connection, and whose turn it is to ask for a new token."""
+    token: Cell = VariableCell(PREFIX + settings.conn_id)
+    turn: Cell = VariableCell(f"{PREFIX}{settings.conn_id}__turn")
+    if settings.grant_type in ("client_credentials", "password"):
+        # These can log in anew; a chain lives in its Variable, and without it is better told so than begun again.
+        token, turn = OrMemory(token), OrMemory(turn)
+    # A turn lasts one or two requests; a worker that dies in its turn holds the others up for this long.
+    return SharedTokenStore(token, fingerprint(settings)), Lease(turn, life=2 * settings.timeout + 30)
+
+
+class OrMemory:
+    """A cell, or a place in memory once the cell has failed; it says so, once."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._memory: str | None = None
+
+    def read(self) -> str:
+        """Read the cell."""
+        if self._memory is None:
+            try:
+                return self._cell.read()
+            except Exception as error:  # noqa: BLE001  # what comes depends on where this runs, and on its database
+                _warn(type(error).__name__)
+                self._memory = ""
+        return self._memory
+
+    def write(self, text: str) -> None:
+        """Write the cell."""
+        if self._memory is None:
+            try:
+                self._cell.write(text)
+            except Exception as error:  # noqa: BLE001  # as above
+                _warn(type(error).__name__)
+            else:
+                return
+        self._memory = text
+
+
+@cache
+def _warn(reason: str) -> None:
+    log.warning(
+        "Airflow's Variables cannot be reached from here (%s), so this process has a login of its own.", reason
+    )

@@ -1,0 +1,297 @@
+"""Several tasks pull one list, and one manifest makes it a dataset: complete only when all of them are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.incremental import Incremental
+from airflow_provider_gofundo.dataset.recipe import Recipe
+from airflow_provider_gofundo.dataset.shards import (
+    Shard,
+    by_endpoints,
+    by_pages,
+    by_windows,
+    publish,
+    pull_shard,
+    shard_of,
+)
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError, GofundoStorageError
+from airflow_provider_gofundo.sandbox import Sandbox
+from tests.dataset.reader import files, lake, trust
+from tests.fixtures import ClientOf, pull
+
+RECIPE = Recipe(endpoint="api/donations", query_params={"per_page": 3})
+
+
+def pull_all(client: GofundoClient, folder: Path, shards: Sequence[Shard], recipe: Recipe = RECIPE) -> None:
+    for shard in shards:
+        pull_shard(client, recipe, lake(folder), shard)
+
+
+def ranges(shards: Sequence[Shard]) -> list[tuple[int | None, int | None]]:
+    return [(shard.first_page, shard.last_page) for shard in shards]
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------
+
+
+def test_page_ranges_are_balanced_and_leave_the_end_open(client: GofundoClient) -> None:
+    assert ranges(by_pages(client, RECIPE, 4)) == [(1, 3), (4, 7), (8, 10), (11, None)]
+
+
+@pytest.mark.parametrize(("records", "shards"), [(0, 1), (1, 1), (3, 1), (4, 2), (40, 14)])
+def test_there_are_no_more_ranges_than_pages(client_of: ClientOf, records: int, shards: int) -> None:
+    with Sandbox(records=records) as sandbox:
+        planned = by_pages(client_of(sandbox.url), RECIPE, 100)
+
+    assert len(planned) == shards
+    assert {shard.of for shard in planned} == {shards}
+    assert len({shard.run for shard in planned}) == 1
+
+
+def test_a_plan_reads_one_page(client: GofundoClient, sandbox: Sandbox) -> None:
+    by_pages(client, RECIPE, 4)
+
+    assert sandbox.counters.requests["GET /api/donations"] == 1
+
+
+@pytest.mark.parametrize("shape", ["simple-paginate", "cursor-paginate"])
+def test_a_list_that_does_not_tell_its_last_page_has_no_page_ranges(shape: str, client: GofundoClient) -> None:
+    with pytest.raises(GofundoConfigError, match="does not say how many pages"):
+        by_pages(client, Recipe(endpoint=f"api/{shape}/donations"), 4)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "4"])
+def test_a_number_of_shards_that_is_none_is_refused(count: Any, client: GofundoClient, sandbox: Sandbox) -> None:
+    with pytest.raises(GofundoConfigError, match="shards must be a whole number"):
+        by_pages(client, RECIPE, count)
+
+    assert sandbox.requests == ()
+
+
+def test_a_shard_travels_as_plain_values_and_comes_back_the_same(client: GofundoClient) -> None:
+    for shard in [*by_pages(client, RECIPE, 2), *by_windows([{"status": "paid"}]), *by_endpoints(["api/donors"])]:
+        assert shard_of(shard.as_xcom()) == shard
+
+
+@pytest.mark.parametrize("value", [None, 3, {}, {"run": "x", "number": 1, "of": 1, "surprise": 2}])
+def test_what_is_no_shard_is_refused(value: Any) -> None:
+    with pytest.raises(GofundoConfigError, match="shard"):
+        shard_of(value)
+
+
+# --- the pull and the manifest ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 14])
+@pytest.mark.parametrize("file_format", ["ndjson", "parquet"])
+def test_the_shards_make_the_dataset_that_one_pull_makes(
+    count: int, file_format: Any, client: GofundoClient, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    recipe = Recipe(endpoint="api/donations", query_params={"per_page": 3}, file_format=file_format)
+    planned = by_pages(client, recipe, count)
+    pull_all(client, tmp_path, planned, recipe)
+
+    summary = publish(client, recipe, lake(tmp_path), planned)
+
+    assert (summary.records, summary.pages, summary.parts, summary.total) == (40, 14, len(planned), 40)
+    assert summary.complete is True
+    assert sandbox.counters.requests["GET /api/donations"] == 1 + 14
+    if file_format == "ndjson":
+        found = trust(lake(tmp_path))
+        assert found is not None
+        assert found.ids == [*range(1, 41)]
+        assert found.manifest["shards"] == len(planned)
+        assert set(files(tmp_path)) == {*found.names, "_manifest.json"}
+
+
+def test_windows_and_endpoints_make_one_dataset(client: GofundoClient, tmp_path: Path) -> None:
+    windows = by_windows([{"status": "paid"}, {"status": "open"}])
+    pull_all(client, tmp_path / "windows", windows)
+    publish(client, RECIPE, lake(tmp_path / "windows"), windows)
+    endpoints = by_endpoints(["api/donations", "api/paginate/donations"])
+    pull_all(client, tmp_path / "endpoints", endpoints)
+    publish(client, RECIPE, lake(tmp_path / "endpoints"), endpoints)
+
+    found = trust(lake(tmp_path / "windows"))
+    assert found is not None
+    assert set(found.ids) < {*range(1, 41)}
+    assert found.manifest["total"] == [len(found.ids)] * 2
+    found = trust(lake(tmp_path / "endpoints"))
+    assert found is not None
+    assert found.ids == [*range(1, 41), *range(1, 41)]
+    assert found.manifest["drift"]["complete"] is True
+
+
+def test_nothing_is_published_before_all_shards_are_there(client: GofundoClient, tmp_path: Path) -> None:
+    pull(client, "api/donations", lake(tmp_path), query_params={"status": "paid"})
+    before = trust(lake(tmp_path))
+    planned = by_pages(client, RECIPE, 3)
+    pull_all(client, tmp_path, planned[:2])
+
+    with pytest.raises(GofundoStorageError, match="Shard 3 of 3 has not been pulled"):
+        publish(client, RECIPE, lake(tmp_path), planned)
+
+    assert trust(lake(tmp_path)) == before
+    pull_all(client, tmp_path, planned[2:])
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 40
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert set(files(tmp_path)) == {*found.names, "_manifest.json"}
+
+
+def test_the_dataset_before_is_readable_until_the_shards_are_published(client: GofundoClient, tmp_path: Path) -> None:
+    first = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, first)
+    publish(client, RECIPE, lake(tmp_path), first)
+    before = trust(lake(tmp_path))
+    second = by_pages(client, RECIPE, 3)
+
+    for shard in second:
+        pull_shard(client, RECIPE, lake(tmp_path), shard)
+        assert trust(lake(tmp_path)) == before
+    publish(client, RECIPE, lake(tmp_path), second)
+
+    after = trust(lake(tmp_path))
+    assert after is not None
+    assert after.manifest["run"] == second[0].run
+    assert set(files(tmp_path)) == {*after.names, "_manifest.json"}
+
+
+def test_publishing_twice_changes_nothing(client: GofundoClient, tmp_path: Path) -> None:
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    publish(client, RECIPE, lake(tmp_path), planned)
+    before = files(tmp_path)
+
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 40
+    assert files(tmp_path) == before
+
+
+def test_a_shard_that_is_pulled_again_counts_once(client: GofundoClient, tmp_path: Path) -> None:
+    planned = by_pages(client, RECIPE, 3)
+    pull_all(client, tmp_path, [planned[0], *planned])
+
+    publish(client, RECIPE, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert found.ids == [*range(1, 41)]
+
+
+def test_shards_pulled_at_the_same_time_are_one_dataset(
+    client_of: ClientOf, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    planned = by_pages(client_of(sandbox.url), RECIPE, 5)
+    threads = [
+        threading.Thread(target=pull_shard, args=(client_of(sandbox.url), RECIPE, lake(tmp_path), shard))
+        for shard in planned
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    publish(client_of(sandbox.url), RECIPE, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert found.ids == [*range(1, 41)]
+
+
+def test_parts_that_are_gone_are_said_so(client: GofundoClient, tmp_path: Path) -> None:
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    next(tmp_path.glob("*.ndjson.gz")).unlink()
+
+    with pytest.raises(GofundoStorageError, match="gone"):
+        publish(client, RECIPE, lake(tmp_path), planned)
+
+
+def test_some_of_the_shards_or_two_plans_together_are_refused(client: GofundoClient, tmp_path: Path) -> None:
+    one, other = by_pages(client, RECIPE, 2), by_pages(client, RECIPE, 2)
+
+    for shards in ([], one[:1], [one[0], other[1]], [one[0], one[0]]):
+        with pytest.raises(GofundoConfigError, match="all that one"):
+            publish(client, RECIPE, lake(tmp_path), shards)
+
+
+def test_incremental_and_shards_do_not_go_together(client: GofundoClient, tmp_path: Path) -> None:
+    (shard,) = by_pages(client, RECIPE, 1)
+    recipe = Recipe(endpoint="api/donations", incremental=Incremental(param="updated_since", field="updated_at"))
+
+    with pytest.raises(GofundoConfigError, match="do not go together"):
+        pull_shard(client, recipe, lake(tmp_path), shard)
+
+
+# --- a list that changes ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sandbox_of_its_own() -> Iterator[Sandbox]:
+    with Sandbox(records=40) as running:
+        yield running
+
+
+def changed_between(client: GofundoClient, sandbox: Sandbox, folder: Path) -> list[Shard]:
+    planned = by_pages(client, RECIPE, 4)
+    pull_all(client, folder, planned[:2])
+    sandbox.records_delete("donations", [2, 5])
+    pull_all(client, folder, planned[2:])
+    return planned
+
+
+def test_a_list_that_changed_between_the_shards_is_pulled_again_whole(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = changed_between(client, sandbox_of_its_own, tmp_path)
+
+    publish(client, RECIPE, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert sorted(found.ids) == [number for number in range(1, 41) if number not in (2, 5)]
+    assert found.manifest["drift"] == {"seen": True, "twice": 0, "repulls": 1, "added": 0, "complete": True}
+
+
+def test_a_list_that_only_grew_is_not_pulled_again(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = by_pages(client, RECIPE, 4)
+    pull_all(client, tmp_path, planned[:2])
+    sandbox_of_its_own.records_insert("donations", 7)
+    pull_all(client, tmp_path, planned[2:])
+
+    publish(client, RECIPE, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert found.ids == [*range(1, 48)]
+    assert found.manifest["total"] == [40, 47]
+    assert found.manifest["drift"]["repulls"] == 0
+
+
+def test_on_drift_warns_or_fails_where_it_is_told_to(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = changed_between(client, sandbox_of_its_own, tmp_path)
+
+    with pytest.raises(GofundoDriftError):
+        publish(client, replace(RECIPE, on_drift="fail"), lake(tmp_path), planned)
+    assert trust(lake(tmp_path)) is None
+
+    publish(client, replace(RECIPE, on_drift="warn"), lake(tmp_path), planned)
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert found.manifest["drift"]["complete"] is False
+    assert "records may be missing" in caplog.text

@@ -1,0 +1,181 @@
+"""The same pull several times at once, into one folder: one complete dataset at the end, and at every moment."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.exceptions import GofundoApiError
+from airflow_provider_gofundo.sandbox import Sandbox
+from tests.dataset.killable import FileCheckpoints, Worker
+from tests.dataset.reader import Found, Reader, files, lake, trust
+from tests.dataset.storage import Folder
+from tests.fixtures import ClientOf, pull
+
+ROUNDS = 12
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(records=40) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(client: GofundoClient, tmp_path: Path) -> Path:
+    pull(client, "api/donations", lake(tmp_path / "lake"))
+    return tmp_path / "lake"
+
+
+@contextmanager
+def growing(sandbox: Sandbox, chance: random.Random) -> Iterator[None]:
+    """Let the list grow at its end now and then, so that pulls of one moment differ from those of another."""
+
+    def hook(_method: str, _path: str) -> None:
+        if chance.random() < 0.2:
+            sandbox.records_insert("donations")
+
+    sandbox.before_each(hook)
+    yield
+    sandbox.before_each(None)
+
+
+class Watching(Reader):
+    """Believes only a list from its first record to its last, of as many as the server counted."""
+
+    def look(self) -> Found:
+        found = super().look()
+        assert found.ids == [*range(1, found.manifest["total"][1] + 1)]
+        return found
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    reader = Watching(folder)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(reader)
+        try:
+            yield
+        finally:
+            reader.stop()
+        reading.result()
+    reader.look()
+    assert reader.looks > 1
+
+
+def drawn(chance: random.Random) -> dict[str, Any]:
+    return {
+        "query_params": {"per_page": chance.choice([3, 7, 20])},
+        "records_per_part": chance.choice([4, 15, 1_000]),
+        "parallel": chance.choice([1, 4]),
+    }
+
+
+def parts_left(folder: Path) -> set[str]:
+    """Files of pulls that are over, besides the dataset."""
+    found = trust(lake(folder))
+    assert found
+    return set(files(folder)) - {"_manifest.json", *found.names}
+
+
+@pytest.mark.parametrize("shares", [False, True], ids=["each on its own", "one checkpoint"])
+@pytest.mark.parametrize("rivals", [2, 4])
+def test_threads_that_make_the_same_pull_leave_one_complete_dataset(
+    rivals: int, shares: bool, sandbox: Sandbox, client_of: ClientOf, folder: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(rivals)
+    clients = [client_of(sandbox.url) for _ in range(rivals)]
+    stores = [FileCheckpoints(tmp_path / f"{0 if shares else n}.json") for n in range(rivals)]
+    start = Barrier(rivals)
+
+    def rival(number: int, options: dict[str, Any]) -> str:
+        path = Folder(LocalFileSystem(skip_instance_cache=True), str(folder))
+        start.wait()
+        return pull(clients[number], "api/donations", path, checkpoints=stores[number], **options).run
+
+    with ThreadPoolExecutor(rivals) as pool, watched(folder), growing(sandbox, chance):
+        for _ in range(ROUNDS):
+            options = drawn(chance)
+            runs = list(pool.map(rival, range(rivals), [options] * rivals))
+            found = trust(lake(folder))
+            assert found
+            assert found.manifest["run"] in runs
+            if not shares:
+                assert {name[: len(runs[0])] for name in found.names} == {found.manifest["run"]}
+
+
+@pytest.mark.parametrize("rivals", [2, 4])
+def test_processes_that_make_the_same_pull_leave_one_complete_dataset(
+    rivals: int, sandbox: Sandbox, folder: Path
+) -> None:
+    chance = random.Random(rivals)
+    workers = [Worker(sandbox.url) for _ in range(rivals)]
+
+    with watched(folder), growing(sandbox, chance):
+        for _ in range(ROUNDS):
+            for worker in workers:
+                worker.begin(folder=str(folder), endpoint="api/donations", **options_for_json(chance))
+            assert [worker.wait() for worker in workers] == [0] * rivals
+
+    for worker in workers:
+        worker.stop()
+
+
+def options_for_json(chance: random.Random) -> dict[str, Any]:
+    return drawn(chance)
+
+
+def test_a_process_that_is_killed_takes_nothing_from_one_that_makes_the_same_pull(
+    sandbox: Sandbox, client: GofundoClient, folder: Path
+) -> None:
+    chance, worker = random.Random(7), Worker(sandbox.url)
+
+    with watched(folder), growing(sandbox, chance):
+        for _ in range(ROUNDS):
+            options = drawn(chance)
+            worker.begin(folder=str(folder), endpoint="api/donations", **options)
+            run = pull(client, "api/donations", lake(folder), **options).run
+            worker.kill()
+            found = trust(lake(folder))
+            assert found
+            assert found.manifest["run"] >= run[:16]
+
+    worker.stop()
+
+
+def test_a_pull_that_fails_beside_the_same_one_that_does_not_takes_nothing_from_it(
+    sandbox: Sandbox, client_of: ClientOf, folder: Path
+) -> None:
+    chance = random.Random(11)
+    clients = [client_of(sandbox.url) for _ in range(2)]
+    start = Barrier(2)
+
+    def rival(client: GofundoClient, options: dict[str, Any]) -> str | None:
+        path = Folder(LocalFileSystem(skip_instance_cache=True), str(folder))
+        start.wait()
+        try:
+            return pull(client, "api/donations", path, **options).run
+        except GofundoApiError:
+            return None
+
+    with ThreadPoolExecutor(2) as pool, watched(folder), growing(sandbox, chance):
+        for _ in range(ROUNDS):
+            options = drawn(chance) | {"parallel": 1}
+            sandbox.faults.add("status", status=403, after=chance.randrange(4))
+
+            runs = list(pool.map(rival, clients, [options] * 2))
+
+            found = trust(lake(folder))
+            assert found
+            assert runs.count(None) == 1
+            assert found.manifest["run"] in runs
+            assert parts_left(folder) == set()
