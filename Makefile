@@ -2,7 +2,7 @@
 # make test    the tests
 # make system  the tests that run a whole Airflow
 # make check   lint, types, floors, build, and the wheel in an empty environment
-# make bench   what a long pull costs in memory
+# make bench   what a pull costs, beside what users would pick instead
 # make clean   remove what these made
 # Everything is installed into .venv. Another Python: make test PYTHON=python3.12 VENV=.venv312
 
@@ -36,7 +36,7 @@ check: $(READY)
 	$(BIN)/python scripts/check_wheel.py
 
 bench: $(READY)
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

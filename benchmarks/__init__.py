@@ -1,0 +1,1 @@
+"""What a pull costs, beside what users would pick instead: `make bench`."""

@@ -1,0 +1,1 @@
+"""The contenders: one file each, run by a Python of its own environment, printing one line of JSON."""
