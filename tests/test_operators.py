@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 
 from airflow_provider_gofundo.dataset import progress
 from airflow_provider_gofundo.dataset.incremental import Incremental
@@ -215,28 +216,23 @@ def test_a_pull_is_counted_in_airflows_stats(connected: Sandbox, tmp_path: Path)
     counted: dict[str, int] = {}
     tagged: set[tuple[tuple[str, str], ...]] = set()
 
-    class Backend:
-        def incr(self, stat: str, count: int = 1, *, tags: dict[str, str]) -> None:
+    class Backend(NoStatsLogger):
+        @classmethod
+        def incr(cls, stat: str, count: int = 1, rate: int = 1, *, tags: dict[str, str] | None = None) -> None:
             counted[stat] = counted.get(stat, 0) + count
-            tagged.add(tuple(sorted(tags.items())))
+            tagged.add(tuple(sorted((tags or {}).items())))
 
     connected.faults.add("status", status=429, retry_after=7)
-    stats.initialize(factory=Backend, export_legacy_names=False)  # type: ignore[arg-type]  # as much as is used
+    stats.initialize(factory=Backend, export_legacy_names=False)
     try:
         transfer(tmp_path, query_params={"per_page": 15}, parallel=1).execute({})
     finally:
-        stats.initialize(factory=stats_off, export_legacy_names=False)
+        stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
 
     assert counted == {
         "gofundo.records": 40, "gofundo.requests": 4, "gofundo.retries": 1, "gofundo.waited_seconds": 7,
     }  # fmt: skip
     assert tagged == {(("conn_id", "gofundo_default"), ("endpoint", "api/donations"))}
-
-
-def stats_off() -> Any:
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-
-    return NoStatsLogger()
 
 
 def test_stats_that_fail_do_not_fail_the_pull(connected: Sandbox, tmp_path: Path) -> None:
@@ -249,7 +245,7 @@ def test_stats_that_fail_do_not_fail_the_pull(connected: Sandbox, tmp_path: Path
     try:
         assert transfer(tmp_path).execute({})["records"] == 40
     finally:
-        stats.initialize(factory=stats_off, export_legacy_names=False)
+        stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
 
 
 def test_counters_are_whole_numbers_and_lose_nothing_over_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,12 @@ with dag("with_asset"):
 with dag("with_variable"):
     GofundoToObjectStorageOperator(task_id="pull", **changes)
 
+with dag("stateless"):
+    GofundoToObjectStorageOperator(
+        task_id="pull", endpoint="api/donations", path=LAKE + "/{{ ts_nodash }}",
+        query_params={"updated_since": "{{ data_interval_start.subtract(hours=1) | ts }}"},
+    )
+
 with dag("mapped_changes"):
     GofundoToObjectStorageOperator.partial(
         task_id="pull", path=LAKE + "/{{ ts_nodash }}/{{ ti.map_index }}", incremental=changes["incremental"],
@@ -231,3 +237,12 @@ def test_mapped_tasks_with_one_asset_have_a_watermark_each(run: Run, sandbox: Sa
     assert len(marks) == 2
     assert ids(tmp_path / "lake" / "20260102T000000" / "0") == [40]
     assert ids(tmp_path / "lake" / "20260102T000000" / "1") == [250]
+
+
+def test_the_stateless_way_asks_by_the_data_interval(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.records_touch("donations", [7], at=datetime(2026, 1, 1, 23, 30, tzinfo=timezone.utc).timestamp())
+
+    assert run("stateless", 2) == "success"
+
+    assert sandbox.requests[-1].query["updated_since"] == "2026-01-01T23:00:00+00:00"
+    assert ids(tmp_path / "lake" / "20260102T000000") == [7]

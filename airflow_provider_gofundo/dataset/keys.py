@@ -36,7 +36,7 @@ def fields_reader(field: str) -> Callable[[Sequence[msgspec.Raw]], list[Any]]:
 
 
 def _with_only(field: str) -> Any:
-    return msgspec.defstruct("Record", [("value", Any, None)], rename={"value": field})
+    return msgspec.defstruct("Record", [("value", Any, None)], rename={"value": field}, gc=False)
 
 
 def key_of(value: Any) -> int | None:

@@ -149,7 +149,13 @@ class DatasetWriter:
 
     @_storage_told
     def adopt(self, parts: Sequence[Part]) -> bool:
-        """Go on after the finished parts of an earlier try; False when they are not there any more."""
+        """
+        Go on after the finished parts of an earlier try; False when they are not there any more.
+
+        Nor when they have been published: that try was complete, and whoever runs it again wants to see what is new.
+        """
+        if self.before and {part.name for part in parts} & {part.name for part in self.before.parts}:
+            return False
         self._fs.invalidate_cache()
         try:
             whole = all(self._fs.info(self._file(part.name))["size"] == part.bytes for part in parts)

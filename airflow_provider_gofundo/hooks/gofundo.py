@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -54,9 +55,14 @@ class GofundoHook(BaseHook):
         return GofundoClient(settings, TokenManager(grant_for(settings), store, turn=turn, on_token=_mask))
 
     def stop(self) -> None:
-        """End everything that the client does, in whatever thread, with GofundoStopped. There is no way back."""
+        """
+        End everything that the client does, in whatever thread, with GofundoStopped. There is no way back.
+
+        Airflow calls this from a signal handler, in the middle of whatever the main thread does. So another thread
+        does it: the main thread may hold what it needs.
+        """
         if "client" in self.__dict__:
-            self.client.stop()
+            Thread(target=self.client.stop, name="gofundo-stop", daemon=True).start()
 
     def _settings(self) -> Settings:
         from airflow_provider_gofundo.settings import Settings

@@ -58,10 +58,11 @@ def read_page(response: requests.Response, method: str, path: str) -> Page:
     except msgspec.ValidationError:
         fault = "it has a list's keys with values of another type"
     except msgspec.DecodeError:
-        _json(response, method, path)
-        fault = "it is broken JSON"
+        fault = ""
     except RecursionError:
         fault = "it is nested too deeply"
+    if not fault:
+        _json(response, method, path)  # says how the JSON is broken, and raises
     raise GofundoResponseError(
         f"{method} {path} answered {response.status_code}, but no list of records: {fault}.",
         status=response.status_code,

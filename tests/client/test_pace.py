@@ -296,7 +296,7 @@ def test_a_server_in_maintenance_is_left_alone_by_all_for_as_long_as_it_asks() -
     gate.leave(gate.enter(0), Told(slow_down=True, wait=30), 0)
 
     assert gate.opens(0) == gate.opens(29) == 30
-    assert gate.opens(30) == 30
+    assert len(fill(gate, 30)) == WIDEST
 
 
 def test_an_answer_that_was_overtaken_does_not_bring_back_what_is_used_up() -> None:
@@ -308,6 +308,37 @@ def test_an_answer_that_was_overtaken_does_not_bring_back_what_is_used_up() -> N
     gate.leave(first, Told(remaining=19), 0)
 
     assert len(fill(gate, 0)) == 0, "8 of the 10 of before are under way"
+
+
+def test_an_answer_of_a_window_that_is_used_up_says_nothing_about_the_next_one() -> None:
+    gate = Gate()
+    first, second = gate.enter(0), gate.enter(0)
+
+    gate.leave(first, Told(slow_down=True, wait=60, remaining=0), 0)
+    gate.leave(second, Told(remaining=7), 1)
+
+    assert len(fill(gate, 60)) == 1
+
+
+def test_two_refusals_at_once_tell_the_length_of_a_window_as_one_does() -> None:
+    gate = Gate()
+    gate.leave(gate.enter(0), Told(remaining=4), 0)
+    for ticket in [gate.enter(9), gate.enter(9)]:
+        gate.leave(ticket, Told(slow_down=True, wait=50, remaining=0), 10)
+
+    for remaining in (1, 0):
+        gate.leave(gate.enter(60), Told(remaining=remaining), 60)
+
+    assert gate.opens(60) == 60 + 60 + MARGIN
+
+
+def test_a_list_without_a_limit_is_not_held_back_by_that_of_another() -> None:
+    gate = Gate()
+    gate.leave(gate.enter(0), Told(remaining=0), 0)
+
+    gate.leave(gate.enter(0), GOOD, 0)
+
+    assert len(fill(gate, 0)) == WIDEST
 
 
 def test_a_wait_of_an_hour_holds_nobody_for_longer_than_a_retry_may_take() -> None:
