@@ -2,7 +2,7 @@
 What can go wrong, as one family.
 
     GofundoError
-    ├── GofundoConfigError              the connection or an argument is wrong; nothing was sent
+    ├── GofundoConfigError              the connection or an argument is wrong
     ├── GofundoConnectionError          the server could not be reached, or fell silent
     ├── GofundoAuthError                the server does not accept who we say we are
     │   └── GofundoReauthorizationRequired    only a person can log in again

@@ -27,7 +27,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": "Gofundo",
                 "target-integration-name": "Common IO",
                 "python-module": "airflow_provider_gofundo.transfers.gofundo_to_object_storage",
-            }
+            },
+            {
+                "source-integration-name": "Gofundo",
+                "target-integration-name": "Common IO",
+                "python-module": "airflow_provider_gofundo.transfers.gofundo_shards",
+            },
         ],
         "connection-types": [
             {

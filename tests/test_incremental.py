@@ -117,7 +117,7 @@ def test_the_first_run_pulls_the_whole_list_and_keeps_the_greatest_value(pulls: 
 
     assert asked(sandbox) is None
     assert pulls.ids("first") == list(range(1, 41))
-    assert pulls.marks.text == summary.watermark == json.dumps(stamp(LAST))
+    assert pulls.marks.text == json.dumps(summary.watermark) == json.dumps(stamp(LAST))
 
 
 def test_the_next_run_asks_for_what_has_changed_since_an_hour_before(pulls: Pulls, sandbox: Sandbox) -> None:
@@ -149,7 +149,7 @@ def test_a_run_without_news_is_a_complete_dataset_of_nothing_and_leaves_the_wate
 
     summary = pulls("second")
 
-    assert (summary.records, summary.watermark, pulls.marks.text) == (0, before, before)
+    assert (summary.records, json.dumps(summary.watermark), pulls.marks.text) == (0, before, before)
     assert pulls.ids("second") == []
 
 
@@ -229,7 +229,7 @@ def test_an_old_run_done_again_covers_what_it_covered_and_takes_nothing_from_lat
 
     assert asked(sandbox) == stamp(LAST - HOUR)
     assert pulls.ids("second") == [7, 8, 40]
-    assert again.watermark == pulls.marks.text == json.dumps(stamp(LAST + 4 * HOUR))
+    assert json.dumps(again.watermark) == pulls.marks.text == json.dumps(stamp(LAST + 4 * HOUR))
     assert pulls.merged() == on_server(sandbox)
 
 
@@ -467,3 +467,52 @@ def test_a_parameter_that_is_set_twice_is_an_error(pulls: Pulls, sandbox: Sandbo
         pulls("first", query_params={"updated_since": "2026-01-01"})
 
     assert not sandbox.requests
+
+
+@pytest.mark.parametrize("hidden", ["exclude_fields", "pseudonymize_fields"])
+def test_a_watermark_of_a_hidden_field_is_refused(hidden: str, client: GofundoClient, tmp_path: Path) -> None:
+    with pytest.raises(GofundoConfigError, match="name another field"):
+        pull(
+            client, "api/donations", lake(tmp_path), incremental=BY_UPDATE, watermarks=Memory(),
+            **{hidden: ["updated_at"]},
+        )  # fmt: skip
+
+
+def test_a_retry_moves_the_watermark_no_further_than_when_the_first_try_began(
+    sandbox: Sandbox, client_of: ClientOf, tmp_path: Path
+) -> None:
+    kept, watermarks = Checkpoint(), Memory()
+    client = client_of(sandbox.url)
+    options: dict[str, Any] = {
+        "query_params": {"per_page": 5}, "records_per_part": 10, "incremental": BY_UPDATE,
+        "watermarks": watermarks, "checkpoints": kept,
+    }  # fmt: skip
+    sandbox.faults.add("status", "/api/", status=404, after=5)
+    with pytest.raises(GofundoApiError):
+        pull(client, "api/donations", lake(tmp_path), **options)
+    then = datetime.now(timezone.utc) - timedelta(hours=6)
+    kept.text = kept.text.replace(json.loads(kept.text)["started"], then.isoformat())
+    sandbox.records_touch("donations", [1], at=(then + timedelta(hours=1)).timestamp())
+    sandbox.records_touch("donations", [40], at=(then + timedelta(hours=5)).timestamp())
+
+    resumed = pull(client, "api/donations", lake(tmp_path), **options)
+
+    assert resumed.resumed == 20
+    assert watermarks.text is not None
+    assert _point(watermarks.text) < then
+
+
+class Checkpoint:
+    """A place for a checkpoint, in memory."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def read(self) -> str:
+        return self.text
+
+    def write(self, text: str) -> None:
+        self.text = text
+
+    def clear(self) -> None:
+        self.text = ""

@@ -144,7 +144,7 @@ class Gate:
         elif told.remaining < self._remaining:
             self._remaining, self._known = told.remaining, self._answers
         if told.reset is not None:
-            self._ends = now + told.reset + MARGIN
+            self._ends = now + min(told.reset, BUDGET) + MARGIN
         elif self._length is not None:
             self._ends = self._began + self._length
 

@@ -34,11 +34,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     `recipe` is a digest of what is pulled, from where, as whom and into what. The last record in the parts is
     number `count` on the page that `step` asks for, and `mark` is a digest of it: as long as it stands there, nothing
-    has moved from behind it to before it, nor the other way round. `total` is what the server said at first. Of the
+    has moved from behind it to before it, nor the other way round. `total` is what the server said at first,
+    `first` a digest of the very first record, and `started` when the first try began. Of the
     records' values it holds none but the watermark, a time or a number.
     """
 
     recipe: str
+    started: datetime
     saved: datetime
     parts: list[Part]
     step: Step | None
@@ -46,6 +48,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     mark: str
     pages: int
     total: int | None
+    first: str | None = None
     watermark: str | None = None
 
     def encode(self) -> str:
@@ -53,14 +56,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self).decode()
 
     @classmethod
-    def decode(cls, text: str, recipe: str) -> Checkpoint | None:
-        """Return what `encode` wrote, if it is of this recipe and not too old; else None."""
+    def decode(cls, text: str) -> Checkpoint | None:
+        """Return what `encode` wrote, None for anything else."""
         try:
-            found = msgspec.json.decode(text, type=cls)
+            return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError:
             return None
-        fresh = timedelta() <= datetime.now(timezone.utc) - found.saved < LIFE
-        return found if fresh and found.recipe == recipe else None
+
+    def is_of(self, recipe: str) -> bool:
+        """Whether it is of this recipe, and not too old."""
+        return self.recipe == recipe and timedelta() <= datetime.now(timezone.utc) - self.saved < LIFE
 
 
 def digest_of(*what: Any) -> str:

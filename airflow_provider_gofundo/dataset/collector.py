@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.checkpoint import Checkpoint
 from airflow_provider_gofundo.dataset.drift import REPULLS, Drift, Watch
 from airflow_provider_gofundo.dataset.incremental import Watermark
 from airflow_provider_gofundo.dataset.keys import Once
@@ -44,6 +46,7 @@ class Collector:
         self.watch = Watch()
         self.records = 0
         self.pages = 0
+        self.first: str | None = None  # the mark of the first record
         self._open: deque[_Placed] = deque()  # pages that may hold the last record of the next part to be finished
         self._client = client
         self._recipe = recipe
@@ -56,6 +59,7 @@ class Collector:
         self._once = Once(recipe.record_key, pages=recipe.parallel * READY + 1)
         self._repulls = self._added = self._twice = 0
         self._certain = False
+        self._per_page = 1
 
     @property
     def drifted(self) -> bool:
@@ -73,14 +77,16 @@ class Collector:
         """How many records came again and were left out."""
         return self._once.twice
 
-    def go_on(self, records: int, pages: int, total: int | None, watermark: str | None) -> None:
-        """Count in what an earlier try has written, of a list that had so many records then."""
-        self.records, self.pages = records, pages
+    def go_on(self, found: Checkpoint) -> int:
+        """Count in what an earlier try has written; return how many records."""
+        self.records, self.pages = sum(part.records for part in found.parts), found.pages
+        self.first = found.first
         self._privacy = self._privacy_midway  # on its first page the earlier try has found what was asked for
-        self.watch.see(total, None)
-        if self.watermark and watermark:
-            self.watermark.raise_to(watermark)
-        self._progress.resume(records)
+        self.watch.see(found.total, None)
+        if self.watermark:
+            self.watermark.go_on(found.watermark, found.started)
+        self._progress.resume(self.records)
+        return self.records
 
     def take(self, page: Page, *, skip: int = 0) -> int:
         """Write those records of a page that are new, but for the first `skip`; return how many there were."""
@@ -88,7 +94,15 @@ class Collector:
             self.watermark.see(page.records)
         self.watch.see(page.total, page.number)
         records = self._privacy(page.records)
+        if self.first is None and records:
+            self.first = self.mark(page.records[0])
         keys = self._once.keys(records)
+        if not self.pages and keys and not any(keys):
+            log.warning(
+                "%s: the records have no field %s, so those that come twice cannot be told, nor a list mended that "
+                "changes meanwhile. Name their key with record_key; None where they have none.",
+                self._recipe.endpoint, self._recipe.record_key,
+            )  # fmt: skip
         if skip:  # they have been written, and are seen here for the first time
             self._once.new(records[:skip], keys[:skip])
             records, keys = records[skip:], keys[skip:]
@@ -101,6 +115,7 @@ class Collector:
             self._open.popleft()
         self.records += len(new)
         self.pages += 1
+        self._per_page = max(self._per_page, len(page.records))
         self._progress.add(page, self.pages, self.records)
         return len(new)
 
@@ -114,12 +129,7 @@ class Collector:
         return None
 
     def mend(self) -> Drift:
-        """
-        Find out whether the list changed while it was walked, and walk it again if so, the other way each time.
-
-        A walk is certain to have seen all that was there all the time when the list only shrank while it went
-        backward, or only grew while it went forward, one page after the other.
-        """
+        """Find out whether the list changed while it was walked, and walk again if so, as far as that is needed."""
         has_total = self.watch.last is not None
         self._twice = self._once.twice
         if not self._is_suspect():
@@ -139,20 +149,25 @@ class Collector:
                 "%s: it cannot be walked again: it has no page numbers, or records without a record_key.",
                 self._recipe.endpoint,
             )
-        if not self._certain:
-            log.warning("%s: %s Some records may be missing.", self._recipe.endpoint, self._told())
+        if not self._complete:
+            log.warning(
+                "%s: %s Some records may be missing; or the server's total is off, or record_key is not unique.",
+                self._recipe.endpoint, self._told(),
+            )  # fmt: skip
         return Drift(
             seen=True,
             twice=self._twice,
             repulls=self._repulls,
             added=self._added,
-            complete=self._certain if has_total else None,
+            complete=self._complete if has_total else None,
         )
 
     def _is_suspect(self) -> bool:
         first, last = self.watch.first, self.watch.last
+        if self.watch.changed and not (self._recipe.record_key and self._once.can_tell):
+            return True  # for all that can be known, some came twice and as many are missing
         if self.watch.fell or first is None or last is None:
-            return self.watch.fell or self._once.twice > 0
+            return self.watch.fell > 0 or self._once.twice > 0
         if self.watch.rose and self._recipe.parallel == 1:
             return not first <= self.records <= last  # what was added in front of the walk is not in it
         return self._once.twice > 0 or self.records != last
@@ -167,25 +182,52 @@ class Collector:
         )
 
     def _repull(self) -> None:
-        recipe, number = self._recipe, self.watch.number
+        """
+        Walk again: around the changes where they were few, else back and forth until a walk has missed nothing.
+
+        A walk is certain to have seen all that was there all the time when the list only shrank while it went
+        backward, or only grew while it went forward, one page after the other.
+        """
         if not self._once.remembers:
             self._remember()
-        while self._repulls < REPULLS and not self._certain:
-            backward = self._repulls % 2 == 0
-            log.info(
-                "%s: %s Walking it again, %s.",
-                recipe.endpoint, self._told(), "backward" if backward else "forward",
-            )  # fmt: skip
-            self.watch, first = Watch(), self.watch.first
+        reach = 1 if self._recipe.parallel == 1 else self._recipe.parallel * READY + 1
+        some = self.watch.around(reach, self._per_page) if self.watch.explains(self.records) else []
+        if 0 < 2 * sum(map(len, some)) < self.watch.number:
+            self._again("around the changes", chain.from_iterable(self._walk(pages) for pages in some))
+            self._certain = not self.watch.changed
+        backward, added = True, 1
+        # A walk that found nothing more although the server counts more: its total is off, or the key not unique.
+        while self._repulls < REPULLS and not (self._complete or (self._certain and not added)):
             if backward:
-                pages = walk_back(self._client, recipe.endpoint, query_params=self._query_params, begin=number)
+                begin = self.watch.number
+                walk_ = walk_back(self._client, self._recipe.endpoint, query_params=self._query_params, begin=begin)
+                added = self._again("backward", walk_)
+                self._certain = not self.watch.rose
             else:
-                pages = walk(self._client, recipe.endpoint, query_params=self._query_params, parallel=1)
-            self._repulls += 1
-            self._added += sum(self.take(page) for page in pages)
-            number = self.watch.number
-            self._certain = not (self.watch.rose if backward else self.watch.fell)
-            self.watch.first = first
+                added = self._again("forward", self._walk())
+                self._certain = not self.watch.fell
+            backward = not backward
+
+    @property
+    def _complete(self) -> bool:
+        """Whether nothing was missed, and there are as many records as the server counts at least."""
+        return self._certain and self._once.can_tell and self.records >= (self.watch.last or 0)
+
+    def _walk(self, pages: range | None = None) -> Iterator[Page]:
+        begin = Step("page", str(pages.start)) if pages else None
+        end = pages.stop - 1 if pages else None
+        query = self._query_params
+        return walk(self._client, self._recipe.endpoint, query_params=query, parallel=1, begin=begin, end=end)
+
+    def _again(self, where: str, pages: Iterator[Page]) -> int:
+        log.info("%s: %s Walking it again, %s.", self._recipe.endpoint, self._told(), where)
+        before, self.watch = self.watch, Watch()
+        self._repulls += 1
+        added = sum(self.take(page) for page in pages)
+        self._added += added
+        self.watch.first = before.first
+        self.watch.number = max(before.number, self.watch.number)
+        return added
 
     def _remember(self) -> None:
         """From here on know every key, those in finished parts included; 16 bytes each."""

@@ -22,7 +22,7 @@ from airflow_provider_gofundo.dataset.arrow import (
     read_as,
     settled,
 )
-from airflow_provider_gofundo.exceptions import GofundoStorageError
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoStorageError
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Columns:
             except (*REFUSED, Misfit):  # noqa: PERF203  # two turns at most
                 continue
         if declared not in (None, TEXT):
-            raise GofundoStorageError(
+            raise GofundoConfigError(
                 f"column {name}: a value does not fit {declared}, the type that schema gives it; "
                 "nothing was replaced. Give it a wider type, or string."
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Literal
 
 import msgspec
 
 OnDrift = Literal["repull", "warn", "fail"]
 
-# Walks there may be after the first. Each goes the other way than the one before.
+# Walks there may be after the first.
 REPULLS = 3
 
 
@@ -17,8 +18,10 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     What was seen of a change during the walk, and done about it.
 
     `seen`: the list's total changed, records came twice, or there were more or fewer than the server counts.
-    `twice` records came again and were left out. `repulls` more walks found `added` more records. `complete` says
-    whether every record that was there all the time is in the dataset; None where the list has no total to tell by.
+    `twice` records came again and were left out. `repulls` more walks, of all pages or of those around a change,
+    found `added` more records. `complete` says whether every record that was there all the time is in the dataset;
+    None where the list has no total to tell by. A record that goes and one that comes between the same two answers
+    leave the total as it was, and cannot be seen.
     """
 
     seen: bool = False
@@ -39,21 +42,44 @@ class Watch:
     def __init__(self) -> None:
         self.first: int | None = None
         self.last: int | None = None
-        self.rose = False
-        self.fell = False
+        self.rose = 0
+        self.fell = 0
         self.number = 0
+        self._places: list[int] = []  # the numbers of the pages that told another total than the one before
 
     def see(self, total: int | None, number: int | None) -> None:
         """Take note of a page's total and number."""
         if self.first is None:
             self.first = total
         elif total is not None and self.last is not None:
-            self.rose |= total > self.last
-            self.fell |= total < self.last
+            self.rose += max(0, total - self.last)
+            self.fell += max(0, self.last - total)
+            if total != self.last:
+                self._places.append(number or 1)
         self.last = total
         self.number = max(self.number, number or 0)
 
     @property
     def changed(self) -> bool:
         """Whether the total has changed."""
-        return self.rose or self.fell
+        return self.rose + self.fell > 0
+
+    def explains(self, records: int) -> bool:
+        """Whether a list that changed as was seen may have shown so many records."""
+        return self.first is not None and self.first - self.fell <= records <= self.first + self.rose
+
+    def around(self, reach: int, per_page: int) -> list[range]:
+        """
+        The pages that records may have slipped between, where pages up to `reach` apart were under way at once.
+
+        A change that one answer tells of may already have been in the records of the answer before: a server counts
+        first and reads after. Since then all changes together may have moved records as far as they are many.
+        """
+        reach += 1 + ceil((self.rose + self.fell + 1) / per_page)
+        found: list[range] = []
+        for place in self._places:
+            start, stop = max(1, place - reach), min(self.number, place + reach) + 1
+            if found and start <= found[-1].stop:
+                start = found.pop().start
+            found.append(range(start, stop))
+        return found

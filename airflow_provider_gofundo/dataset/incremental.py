@@ -98,6 +98,11 @@ class Watermark:
         self._known = text is not None
         self._point = None if text is None else point_of(msgspec.json.decode(text))
 
+    @property
+    def value(self) -> str | None:
+        """The watermark as the server wrote it."""
+        return None if self.text is None else str(msgspec.json.decode(self.text))
+
     def see(self, records: list[msgspec.Raw]) -> None:
         """Take note of records; GofundoConfigError when their field holds no points, or does not exist."""
         values = [value for record in records if (value := self._read(record)) is not None]
@@ -114,9 +119,10 @@ class Watermark:
             if self._is_greater(point):
                 self._point, self.text = point, msgspec.json.encode(value).decode()
 
-    def raise_to(self, text: str) -> None:
-        """Take over what an earlier try has seen."""
-        point = point_of(msgspec.json.decode(text))
+    def go_on(self, text: str | None, started: datetime) -> None:
+        """Take over what an earlier try has seen, and when it began: its records are as they were then."""
+        self._started = min(self._started, started)
+        point = point_of(msgspec.json.decode(text)) if text else None
         if point is not None and is_later(point, self._point):
             self._point, self.text, self._known = point, text, True
 

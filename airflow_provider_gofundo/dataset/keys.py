@@ -112,6 +112,7 @@ class Once:
         self.field = field
         self.twice = 0
         self.keyless = 0
+        self._odd = False  # whether parts hold keys as something else than the server wrote
         self._read = fields_reader(field) if field else None
         self._pages = pages
         self._recent: deque[set[int]] = deque()
@@ -126,7 +127,7 @@ class Once:
     @property
     def can_tell(self) -> bool:
         """Whether every record had a key, and all that were seen lately are known where all are."""
-        return not self.keyless and not (self.remembers and self._lately)
+        return not (self.keyless or self._odd or (self.remembers and self._lately))
 
     def keys(self, records: Sequence[msgspec.Raw]) -> list[int | None]:
         """The keys of records."""
@@ -142,6 +143,7 @@ class Once:
         self._recent.clear()
         self._all = self._all or KeySet()
         for value in values:
+            self._odd |= not isinstance(value, (int, str))
             if (key := key_of(value)) is not None:
                 self._all.add(key)
                 self._lately.discard(key)

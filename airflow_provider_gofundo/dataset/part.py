@@ -75,7 +75,7 @@ def format_of(file_format: str, compression: str, schema: Mapping[str, str] | No
         raise GofundoConfigError("file_format must be ndjson or parquet.")
     if compression not in _COMPRESSIONS[file_format]:
         *some, last = _COMPRESSIONS[file_format]
-        raise GofundoConfigError(f"compression must be {', '.join(some)} or {last}.")
+        raise GofundoConfigError(f"compression must be {', '.join(some)} or {last} with file_format {file_format}.")
     if file_format == "ndjson":
         if schema:
             raise GofundoConfigError("schema needs file_format parquet: ndjson is what the server wrote.")
@@ -87,7 +87,9 @@ def format_of(file_format: str, compression: str, schema: Mapping[str, str] | No
             raise
     else:
         return ParquetFormat(compression, schema)
-    raise GofundoConfigError("file_format parquet needs pyarrow: pip install 'airflow-provider-gofundo[parquet]'.")
+    raise GofundoConfigError(
+        "file_format parquet needs pyarrow: install this provider with its extra parquet, or pip install pyarrow."
+    )
 
 
 class NdjsonFormat:

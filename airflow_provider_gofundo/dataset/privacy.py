@@ -134,7 +134,11 @@ class Privacy:
             members = _read_object(value)
             if here.each(members):
                 return {name: self._hide_within(element, here) for name, element in members.items()}
-            return self._hide(members, here)
+            # PHP's list with a named key among its numbers is both: an object, and elements.
+            return {
+                name: self._hide_within(element, here) if _is_element(name, element) else element
+                for name, element in self._hide(members, here).items()
+            }
         ends = _ends(here)
         raise GofundoConfigError(
             f"{ends[0].argument} names {ends[0].path}, but {here.path} is a plain value in some records; "
@@ -169,10 +173,14 @@ class Privacy:
         self._asked = [way for way in self._asked if not way[-1].found]
         unknown = [way[-1] for way in self._asked if any(step.missing for step in way)]
         if unknown:
+            paths = ", ".join(f"{end.path} ({end.argument})" for end in unknown)
             raise GofundoConfigError(
-                f"No record has {', '.join(f'{end.path} ({end.argument})' for end in unknown)}; correct the path, "
-                'or allow it with unknown_fields="ignore".'
+                f'No record has {paths}; correct the path, or allow it with unknown_fields="ignore".'
             )
+
+
+def _is_element(name: str, value: Any) -> bool:
+    return name.lstrip("-").isdigit() and isinstance(value, Raw) and memoryview(value)[0] in (_LIST, _OBJECT)
 
 
 def _names(argument: str, paths: Sequence[str]) -> list[list[str]]:

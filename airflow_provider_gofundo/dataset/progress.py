@@ -37,7 +37,8 @@ class Progress:
         self._began = self._due = clock()
         self._before = client.traffic
         self._told = self._counters(0)
-        self._written = self._start = 0
+        self._written = 0
+        self._first: tuple[float, int] | None = None
 
     @property
     def seconds(self) -> float:
@@ -46,13 +47,14 @@ class Progress:
 
     def resume(self, records: int) -> None:
         """Leave out records that an earlier try has written."""
-        self._start = self._written = records
+        self._written = records
         self._told = self._counters(records)
 
     def add(self, page: Page, pages: int, records: int) -> None:
         """Take note of a page; `pages` and `records` are those of the whole pull so far."""
         self._written = records
         now = self._clock()
+        self._first = self._first or (now, records)  # the login before it tells nothing of the list
         if now >= self._due:
             self._due = now + EVERY
             log.info("%s: %s", self._endpoint, self._so_far(page, pages, records))
@@ -79,8 +81,9 @@ class Progress:
         of_pages = f" of {page.last_page:,}" if page.last_page else ""
         of_records = f" of {page.total:,}" if page.total is not None else ""
         text = f"page {page.number or pages:,}{of_pages}, {records:,}{of_records} records"
-        rate = (records - self._start) / self.seconds if self.seconds > 1 else 0
-        if rate:
+        since, start = self._first or (self._began, 0)
+        rate = (records - start) / max(self._clock() - since, 0.001)
+        if records > start:
             text += f", {rate:,.0f} a second"
             if page.total is not None and page.total > records:
                 text += f", about {_duration((page.total - records) / rate)} to go"

@@ -18,6 +18,14 @@ from airflow_provider_gofundo.dataset.run import Run
 log = logging.getLogger(__name__)
 
 
+# In the log, by what is known of it.
+ENDED = {
+    True: "complete",
+    False: "published, though records may be missing",
+    None: "done; the list tells no total to hold it against",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """
@@ -91,8 +99,8 @@ def summary_of(manifest: Manifest, path: Directory, resumed: int, progress: Prog
         seconds=round(progress.seconds, 3),
     )
     log.info(
-        "%s: complete. %s records, %s pages, %s requests, %s retries, %.1f s, into %s",
-        summary.endpoint, f"{summary.records:,}", f"{summary.pages:,}", f"{summary.requests:,}",
-        f"{summary.retries:,}", summary.seconds, summary.path,
+        "%s: %s. %s records, %s pages, %s requests, %s retries, %.1f s, into %s",
+        summary.endpoint, ENDED[summary.complete], f"{summary.records:,}", f"{summary.pages:,}",
+        f"{summary.requests:,}", f"{summary.retries:,}", summary.seconds, summary.path,
     )  # fmt: skip
     return summary

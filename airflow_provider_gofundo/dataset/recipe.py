@@ -55,6 +55,11 @@ class Recipe:
             )
         if self.incremental is not None and not isinstance(self.incremental, Incremental):
             raise GofundoConfigError("incremental must be Incremental(param=…, field=…).")
+        if self.incremental and self.incremental.field in (*self.exclude_fields, *self.pseudonymize_fields):
+            raise GofundoConfigError(
+                f"incremental: {self.incremental.field} is left out or replaced by pseudonyms, but its greatest "
+                "value is kept as it is; name another field."
+            )
         if self.incremental and self.incremental.param in (self.query_params or {}):
             raise GofundoConfigError(
                 f"query_params may not hold {self.incremental.param} too: incremental sets it. Take one of them out."

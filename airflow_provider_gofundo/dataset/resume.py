@@ -19,12 +19,20 @@ log = logging.getLogger(__name__)
 class Resume:
     """Where a pull begins, and the checkpoints it leaves in a store, if there is one. `recipe` is a digest of it."""
 
-    def __init__(self, store: Checkpoints | None, recipe: str, writer: DatasetWriter, collector: Collector) -> None:
+    def __init__(
+        self,
+        store: Checkpoints | None,
+        recipe: str,
+        writer: DatasetWriter,
+        collector: Collector,
+        started: datetime,
+    ) -> None:
         self.records = 0
         self._store = store
         self._recipe = recipe
         self._writer = writer
         self._collector = collector
+        self._started = started
         self._kept: Checkpoint | None = None
 
     @property
@@ -35,7 +43,8 @@ class Resume:
     def pages(self, walk: Callable[[Step | None], Generator[Page, None, None]]) -> Iterator[tuple[Page, int]]:
         """Yield the pages of `walk(begin)` that are still to be taken, and how many of their records to skip."""
         text = self._store.read() if self._store else ""
-        found = Checkpoint.decode(text, self._recipe)
+        left = Checkpoint.decode(text)
+        found = left if left and left.is_of(self._recipe) else None
         if found:
             with closing(walk(found.step)) as pages:
                 page = self._first(pages)
@@ -47,6 +56,8 @@ class Resume:
                     return
         if text:
             log.info("What an earlier try has left is too old, or no longer fits the list. Starting over.")
+        if left:
+            self._writer.spent |= {part.name for part in left.parts}
         for page in walk(None):
             if text:  # only now, for a server that is down takes no checkpoint away
                 self.done()
@@ -67,8 +78,8 @@ class Resume:
 
     def _go_on(self, found: Checkpoint) -> None:
         self._kept = found
-        self.records = sum(part.records for part in found.parts)
-        self._collector.go_on(self.records, found.pages, found.total, found.watermark)
+        self._started = found.started
+        self.records = self._collector.go_on(found)
         log.info("Going on after %s records that an earlier try has written.", f"{self.records:,}")
 
     def save(self) -> None:
@@ -81,6 +92,7 @@ class Resume:
             return
         self._kept = Checkpoint(
             recipe=self._recipe,
+            started=self._started,
             saved=datetime.now(timezone.utc),
             parts=list(parts),
             step=place.step,
@@ -88,6 +100,7 @@ class Resume:
             mark=place.mark,
             pages=place.pages,
             total=self._collector.watch.first,
+            first=self._collector.first,
             watermark=self._collector.watermark.text if self._collector.watermark else None,
         )
         self._store.write(self._kept.encode())

@@ -74,9 +74,10 @@ class Run:
             watermark = Watermark(recipe.incremental, self._started, self._window.watermark)
             if self._window.since is not None:
                 self._query[self._window.param] = self._window.since
+            log.info("%s: asks for what changed since %s.", recipe.endpoint, self._window.since or "ever")
         self.collector = Collector(client, recipe, self._query, self.writer, self.progress, watermark)
         asked = recipe.fingerprint(client.settings, str(path), self._window and self._window.since, scope)
-        self.resume = Resume(checkpoints, asked, self.writer, self.collector)
+        self.resume = Resume(checkpoints, asked, self.writer, self.collector, self._started)
 
     def __enter__(self) -> Run:
         return self
@@ -86,22 +87,26 @@ class Run:
             self.writer.discard(keep={*self.resume.kept, *self._keep})
         self.progress.tell()
 
-    def walk(self, begin: Step | None = None, end: int | None = None) -> None:
-        """Take the list's pages, all of them unless told where to begin and to end."""
+    def walk(self, begin: Step | None = None, end: int | None = None, *, claim: str | None = None) -> None:
+        """
+        Take the list's pages, all of them unless told where to begin and to end.
+
+        A dataset in the directory has to be of the same endpoint, or of the one to `claim`.
+        """
         recipe = self._recipe
         pages = partial(
             walk, self._client, recipe.endpoint, query_params=self._query, parallel=recipe.parallel, end=end
         )
         for page, skip in self.resume.pages(lambda step: pages(begin=step or begin)):
             if not self.collector.pages:
-                self.writer.claim(recipe.endpoint)
+                self.writer.claim(claim or recipe.endpoint)
             self.collector.take(page, skip=skip)
             self.resume.save()
 
     def manifest(self, drift: Drift) -> Manifest:
         """Close the last part, and describe what was done."""
         recipe, collector = self._recipe, self.collector
-        seen = collector.watermark.text if collector.watermark else None
+        seen = collector.watermark.value if collector.watermark else None
         return Manifest(
             run=self.writer.run,
             source=self._client.settings.base_url,
@@ -124,8 +129,10 @@ class Run:
 
     def settle(self, manifest: Manifest) -> None:
         """Remember what was published: the watermark moves, and there is nothing left to resume."""
-        if self._watermarks and manifest.incremental and manifest.incremental.watermark:
-            self._watermarks.advance(manifest.incremental.watermark)
+        watermark = self.collector.watermark
+        if self._watermarks and watermark and watermark.text:
+            self._watermarks.advance(watermark.text)
+            log.info("%s: the next pull goes on from %s.", manifest.endpoint, watermark.value)
         self.resume.done()
 
 

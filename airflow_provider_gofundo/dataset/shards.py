@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as with_
 from datetime import datetime, timezone
 from itertools import pairwise
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
+from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.drift import Drift
 from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Part
 from airflow_provider_gofundo.dataset.progress import Count
@@ -72,9 +73,15 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     """
     What pulling a shard left.
 
-    `total` is what the server said first and last, of the whole list for a page range.
+    `recipe` is a digest of what was asked for. `total` is what the server said first and last, of the whole list for
+    a page range, and `fell` whether that has fallen in between. `first` and `following` are marks of the first record
+    and of the one after the last, to hold page ranges against each other.
     """
 
+    recipe: str
+    fell: bool
+    first: str | None
+    following: str | None
     parts: list[Part]
     records: int
     pages: int
@@ -143,11 +150,16 @@ def pull_shard(
     Nobody who trusts the manifest sees it before `publish` has put the shards together.
     """
     _refuse_incremental(recipe)
+    asked, claim = _asked(client, recipe, path), recipe.endpoint
     recipe = shard.recipe(recipe)
     with Run(client, recipe, path, checkpoints=checkpoints, count=count, scope=str(shard)) as run:
-        run.walk(shard.begin, shard.last_page)
+        run.walk(shard.begin, shard.last_page, claim=claim)
         collector = run.collector
         share = Share(
+            recipe=asked,
+            fell=collector.watch.fell > 0,
+            first=collector.first,
+            following=_following(client, recipe, shard, collector),
             # A page range cannot tell a change of the whole list; `publish` can.
             drift=Drift(seen=collector.drifted, twice=collector.twice) if shard.first_page else collector.mend(),
             parts=run.writer.finish(),
@@ -175,16 +187,23 @@ def publish(
     files = [shard.file for shard in shards]
     with Run(client, recipe, path, name=shards[0].run, keep=files, count=count) as run:
         before = run.writer.before
-        if before and before.run == run.writer.run:
+        if before and before.run > run.writer.run:
+            raise GofundoConfigError(
+                f"path {path} holds a dataset that was begun later than these shards; set max_active_runs=1 on the "
+                "DAG."
+            )
+        there = {shard.number: share for shard in shards if (share := _share(path, shard))}
+        if before and before.run == run.writer.run and _are_in(before, there.values()):
             log.info("%s: these shards have been published already.", recipe.endpoint)
             return summary_of(before, path, 0, run.progress)
         run.writer.claim(recipe.endpoint)
-        shares = [_share(path, shard) for shard in shards]
+        shares = _all(there, shards, path, _asked(client, recipe, path))
         moved = bool(shards[0].first_page) and _have_moved(shares)
         if moved and recipe.on_drift == "fail":
             raise GofundoDriftError(f"{recipe.endpoint}: the list changed while its shards were pulled.")
         if moved and recipe.on_drift == "repull":
             log.info("%s: the list changed while its shards were pulled. Pulling it again, whole.", recipe.endpoint)
+            run.writer.spent = {part.name for share in shares for part in share.parts}
             run.walk()
             drift = run.collector.mend()
             manifest = run.manifest(replace(drift, seen=True, repulls=drift.repulls + 1))
@@ -198,7 +217,12 @@ def _have_moved(ranges: Sequence[Share]) -> bool:
     """Whether records may have moved from one page range to another: all but a list that only grew, at its end."""
     totals = [total for share in ranges for total in share.total]
     fell = any(a is not None and b is not None and b < a for a, b in pairwise(totals))
-    return fell or any(share.drift.twice for share in ranges) or sum(s.records for s in ranges) != totals[-1]
+    return (
+        fell
+        or any(share.fell or share.drift.twice for share in ranges)
+        or any(one.following != other.first for one, other in pairwise(ranges))
+        or sum(share.records for share in ranges) != totals[-1]
+    )
 
 
 def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence[Share], *, moved: bool) -> Manifest:
@@ -220,15 +244,45 @@ def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence
     )
 
 
-def _share(path: Directory, shard: Shard) -> Share:
+def _share(path: Directory, shard: Shard) -> Share | None:
     file = path / shard.file
     file.fs.invalidate_cache()
     try:
         return msgspec.json.decode(file.fs.cat_file(file.path), type=Share)
     except FileNotFoundError:
-        raise GofundoStorageError(
-            f"Shard {shard.number} of {shard.of} has not been pulled into {path}; clear its task."
-        ) from None
+        return None
+
+
+def _all(there: Mapping[int, Share], shards: Sequence[Shard], path: Directory, asked: str) -> list[Share]:
+    for shard in shards:
+        if shard.number not in there:
+            raise GofundoStorageError(
+                f"Shard {shard.number} of {shard.of} has not been pulled into {path}; clear its task."
+            )
+        if there[shard.number].recipe != asked:
+            raise GofundoConfigError(
+                f"Shard {shard.number} of {shard.of} was pulled with other arguments, or another connection, than "
+                "these; give both operators the same, and clear the pulls."
+            )
+    return [there[shard.number] for shard in shards]
+
+
+def _are_in(manifest: Manifest, shares: Iterable[Share]) -> bool:
+    """Whether a manifest names everything that these have left."""
+    return {part.name for share in shares for part in share.parts} <= {part.name for part in manifest.parts}
+
+
+def _asked(client: GofundoClient, recipe: Recipe, path: Directory) -> str:
+    return recipe.fingerprint(client.settings, str(path))
+
+
+def _following(client: GofundoClient, recipe: Recipe, shard: Shard, collector: Collector) -> str | None:
+    """Look which record comes after a page range now: the next range has to begin with it."""
+    if shard.last_page is None:
+        return None
+    step = Step("page", str(shard.last_page + 1))
+    page = next(walk(client, recipe.endpoint, query_params=recipe.query_params, parallel=1, begin=step))
+    return collector.mark(page.records[0]) if page.records else None
 
 
 def _together(shares: Sequence[Share]) -> Drift:

@@ -74,6 +74,7 @@ class DatasetWriter:
             raise GofundoConfigError("records_per_part must be at least 1.")
         self.run = run or run_name(started)
         self.parts: list[Part] = []
+        self.spent: set[str] = set()  # files that `publish` removes as well
         self.path = path
         self._records_per_part = records_per_part
         self._format = file_format
@@ -217,8 +218,9 @@ class DatasetWriter:
         keep = {part.name for part in manifest.parts}
         with self._leftovers_do_no_harm():
             others = (name for name in self._names() if name not in keep)
+            gone = replaced | self.spent
             self._remove(
-                name for name in others if name in replaced or name.startswith(f"{self.run}-") or _abandoned(name)
+                name for name in others if name in gone or name.startswith(f"{self.run}-") or _abandoned(name)
             )
 
     def _new_part(self) -> PartFile:

@@ -71,7 +71,10 @@ def walk_back(
     with threads(1) as pool, client.errand() as over:
         way = _Way(client, endpoint, _own(query_params), over, None)
         last = way.fetch(_numbered(begin))
-        while step := _to_the_end(last):
+        for _ in range(EMPTY):  # a list may go back and forth between two last pages for ever
+            step = _to_the_end(last)
+            if step is None:
+                break
             last = way.fetch(step)
         yield from in_turn(pool, way.fetch_previous, last)
 

@@ -165,6 +165,10 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
 
         if not str(self.path).strip():
             raise GofundoConfigError("path is empty; write a directory such as s3://lake/donations.")
+        if "://" not in str(self.path) and not str(self.path).startswith("/"):
+            raise GofundoConfigError(
+                f"path {self.path} has no scheme; write it like s3://lake/donations or file:///lake."
+            )
         try:
             return ObjectStoragePath(self.path, conn_id=self.storage_conn_id)
         except ValueError as error:

@@ -8,13 +8,14 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoConnectionError, GofundoStopped
 from airflow_provider_gofundo.pages.walk import walk
 from airflow_provider_gofundo.sandbox import Sandbox
@@ -33,15 +34,35 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+Waiting = Callable[..., GofundoClient]
+
+
+@pytest.fixture
+def waiting(elsewhere: ThreadPoolExecutor) -> Iterator[Waiting]:
+    """Make a client that really waits, though not for longer than the test."""
+    made: list[GofundoClient] = []
+
+    def make(host: str, **fields: Any) -> GofundoClient:
+        made.append(waiting_client(settings_of(host, **fields)))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.stop()
+        client.__exit__()
+
+
 def assert_stopped(*under_way: Future[Any]) -> None:
     for future in under_way:
         with pytest.raises(GofundoStopped, match="Stopped"):
             future.result(10)
 
 
-def test_a_request_that_is_never_answered_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+def test_a_request_that_is_never_answered_ends(
+    sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
+) -> None:
     sandbox.faults.add("slow", seconds=FOREVER)
-    client = waiting_client(settings_of(sandbox.url))
+    client = waiting(sandbox.url)
     asking = elsewhere.submit(client.request, "GET", "api/donations")
     until(lambda: not sandbox.faults.waiting)
 
@@ -50,7 +71,9 @@ def test_a_request_that_is_never_answered_ends(sandbox: Sandbox, elsewhere: Thre
     assert_stopped(asking)
 
 
-def test_a_request_that_is_never_answered_ends_over_tls_too(certificate: Path, elsewhere: ThreadPoolExecutor) -> None:
+def test_a_request_that_is_never_answered_ends_over_tls_too(
+    certificate: Path, elsewhere: ThreadPoolExecutor, waiting: Waiting
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     asked, over = threading.Event(), threading.Event()
@@ -62,7 +85,7 @@ def test_a_request_that_is_never_answered_ends_over_tls_too(certificate: Path, e
 
     with replay_server(context) as server:
         server.answer(never)
-        client = waiting_client(settings_of(server.url, extra={"ca_bundle": str(certificate)}))
+        client = waiting(server.url, extra={"ca_bundle": str(certificate)})
         asking = elsewhere.submit(client.request, "GET", "api/donations")
         assert asked.wait(10)
 
@@ -73,7 +96,7 @@ def test_a_request_that_is_never_answered_ends_over_tls_too(certificate: Path, e
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
-def test_an_answer_without_end_ends(connection: str, elsewhere: ThreadPoolExecutor) -> None:
+def test_an_answer_without_end_ends(connection: str, elsewhere: ThreadPoolExecutor, waiting: Waiting) -> None:
     begun, over = threading.Event(), threading.Event()
     much = b" " * 32 * 1024**2  # more than fits between the two, so whoever has sent it is being read
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {2 * len(much)}\r\nConnection: {connection}\r\n\r\n"
@@ -88,8 +111,8 @@ def test_an_answer_without_end_ends(connection: str, elsewhere: ThreadPoolExecut
 
     with socket.create_server(("127.0.0.1", 0)) as listener, replay_server() as logins:
         serving = elsewhere.submit(serve, listener)
-        client = waiting_client(settings_of(f"http://127.0.0.1:{listener.getsockname()[1]}"))
-        client.tokens.adopt(waiting_client(settings_of(logins.url)).tokens.token())
+        client = waiting(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        client.tokens.adopt(waiting(logins.url).tokens.token())
         asking = elsewhere.submit(client.request, "GET", "api/donations")
         assert begun.wait(10)
 
@@ -100,9 +123,11 @@ def test_an_answer_without_end_ends(connection: str, elsewhere: ThreadPoolExecut
         serving.result(10)
 
 
-def test_all_who_wait_for_the_server_to_allow_more_end(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+def test_all_who_wait_for_the_server_to_allow_more_end(
+    sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
+) -> None:
     sandbox.faults.add("status", status=503, retry_after=FOREVER)
-    client = waiting_client(settings_of(sandbox.url))
+    client = waiting(sandbox.url)
     retrying = elsewhere.submit(client.request, "GET", "api/donations")
     until(lambda: client.traffic.retries)
     pacing = [elsewhere.submit(client.request, "GET", "api/donations") for _ in range(2)]
@@ -114,8 +139,8 @@ def test_all_who_wait_for_the_server_to_allow_more_end(sandbox: Sandbox, elsewhe
     assert client.traffic.requests == 1
 
 
-def test_who_waits_for_the_ceiling_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
-    client = waiting_client(settings_of(sandbox.url, extra={"requests_per_minute": 1}))
+def test_who_waits_for_the_ceiling_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting) -> None:
+    client = waiting(sandbox.url, extra={"requests_per_minute": 1})
     client.request("GET", "api/donations")
     pacing = elsewhere.submit(client.request, "GET", "api/donations")
     until(lambda: client.traffic.waited > 50)
@@ -125,9 +150,11 @@ def test_who_waits_for_the_ceiling_ends(sandbox: Sandbox, elsewhere: ThreadPoolE
     assert_stopped(pacing)
 
 
-def test_who_waits_for_the_answer_of_another_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+def test_who_waits_for_the_answer_of_another_ends(
+    sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
+) -> None:
     sandbox.settings.api_per_minute = 3
-    client = waiting_client(settings_of(sandbox.url))
+    client = waiting(sandbox.url)
     client.request("GET", "api/donations")
     sandbox.faults.add("slow", seconds=FOREVER)
     asking = [elsewhere.submit(client.request, "GET", "api/donations") for _ in range(3)]
@@ -142,10 +169,10 @@ def test_who_waits_for_the_answer_of_another_ends(sandbox: Sandbox, elsewhere: T
 @pytest.mark.parametrize("parallel", [1, 2, 8])
 @pytest.mark.parametrize("shape", ["paginate", "simple-paginate", "cursor-paginate"])
 def test_a_walk_ends_and_its_threads_with_it(
-    shape: str, parallel: int, sandbox: Sandbox, elsewhere: ThreadPoolExecutor
+    shape: str, parallel: int, sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
 ) -> None:
-    sandbox.faults.add("slow", after=3, seconds=FOREVER, times=None)
-    client = waiting_client(settings_of(sandbox.url))
+    sandbox.faults.add("slow", after=1, seconds=FOREVER, times=None)
+    client = waiting(sandbox.url)
     pages = walk(client, f"api/{shape}/donations", query_params={"per_page": 2}, parallel=parallel)
     walking = elsewhere.submit(list, pages)
     until(lambda: sandbox.counters.in_flight == (1 if shape == "cursor-paginate" else parallel))
@@ -156,8 +183,8 @@ def test_a_walk_ends_and_its_threads_with_it(
     assert walking_threads() == []
 
 
-def test_after_a_stop_nothing_is_sent_any_more(sandbox: Sandbox) -> None:
-    client = waiting_client(settings_of(sandbox.url))
+def test_after_a_stop_nothing_is_sent_any_more(sandbox: Sandbox, waiting: Waiting) -> None:
+    client = waiting(sandbox.url)
     client.request("GET", "api/donations")
     before = sandbox.counters.total
 
@@ -189,14 +216,14 @@ from airflow_provider_gofundo.pages.walk import walk
 
 client = waiting_client(settings_of(sys.argv[1]))
 signal.signal(signal.SIGTERM, lambda *_: client.stop())
-for page in walk(client, "api/donations", query_params={"per_page": 1}, parallel=int(sys.argv[2])):
+for page in walk(client, "api/donations", query_params={"per_page": 2}, parallel=int(sys.argv[2])):
     print(page.number, flush=True)
 """
 
 
 @pytest.mark.parametrize("parallel", [1, 8])
 def test_a_process_that_stops_at_sigterm_ends_with_the_error_that_says_so(parallel: int, sandbox: Sandbox) -> None:
-    sandbox.faults.add("slow", after=5, seconds=FOREVER, times=None)
+    sandbox.faults.add("slow", query="&page=1", seconds=FOREVER, times=None)  # from page 10 on
     command = [sys.executable, "-c", PULLING, sandbox.url, str(parallel)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -76,7 +76,11 @@ class Worker:
         self._say("wait")
         return int(self._heard())
 
-    def stop(self) -> None:
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for what is under way."""
         self._process.communicate()
 
     def _say(self, line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,39 @@ def test_what_a_removal_has_shifted_past_the_walk_is_found_on_a_walk_back(
     assert drift(tmp_path) == {"seen": True, "twice": 0, "repulls": 1, "added": 1, "complete": True}
     assert pages_asked(sandbox) == [1, 2, 3, 4, 4, 3, 2, 1]
     assert (summary.complete, summary.records, summary.requests) == (True, 40, 8)
+
+
+def test_in_a_long_list_only_the_pages_around_a_change_are_walked_again(
+    sandbox: Sandbox, client: GofundoClient, tmp_path: Path
+) -> None:
+    pull_while(sandbox, client, tmp_path, {10: delete(3)}, query={"per_page": 2})
+
+    assert sorted(ids(tmp_path)) == [*range(1, 41)]
+    assert drift(tmp_path) == {"seen": True, "twice": 0, "repulls": 1, "added": 1, "complete": True}
+    assert pages_asked(sandbox) == [*range(1, 21), *range(7, 14)]
+
+
+def test_changes_far_from_each_other_are_repaired_each_on_its_own(
+    sandbox: Sandbox, client: GofundoClient, tmp_path: Path
+) -> None:
+    sandbox.records_insert("donations", 40)
+
+    pull_while(sandbox, client, tmp_path, {8: delete(1), 32: delete(2)}, query={"per_page": 1})
+
+    assert sorted(ids(tmp_path)) == [*range(1, 81)]
+    assert drift(tmp_path) == {"seen": True, "twice": 0, "repulls": 1, "added": 2, "complete": True}
+    assert pages_asked(sandbox) == [*range(1, 79), *range(3, 14), *range(27, 38)]
+
+
+def test_a_change_while_pages_are_walked_again_has_all_of_them_walked_again(
+    sandbox: Sandbox, client: GofundoClient, tmp_path: Path
+) -> None:
+    pull_while(sandbox, client, tmp_path, {10: delete(3), 24: delete(4)}, query={"per_page": 2})
+
+    assert sorted(ids(tmp_path)) == [*range(1, 41)]
+    assert drift(tmp_path)["repulls"] == 2
+    assert drift(tmp_path)["complete"] is True
+    assert pages_asked(sandbox)[20:] == [*range(7, 14), 20, *range(19, 0, -1)]
 
 
 def test_a_removal_behind_the_walk_costs_a_walk_back_and_nothing_else(
@@ -333,8 +368,82 @@ def test_a_server_that_counts_wrong_costs_one_more_walk_each_time(
     pull(client_of(replay.url), "api/list", lake(tmp_path))
 
     assert ids(tmp_path) == [1, 2]
-    assert drift(tmp_path) == QUIET | {"seen": True, "repulls": 1}
+    assert drift(tmp_path) == QUIET | {"seen": True, "repulls": 1, "complete": False}
     assert [asked.query.get("page", "1") for asked in replay.resource_requests] == ["1", "2", "2", "1"]
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_a_key_that_is_not_unique_is_never_called_complete(
+    parallel: int, sandbox: Sandbox, client_of: ClientOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pull_while(sandbox, client_of(sandbox.url), tmp_path, {}, record_key="currency", parallel=parallel)
+
+    assert drift(tmp_path)["complete"] is False
+    assert "record_key is not unique" in caplog.text
+
+
+def test_rows_that_change_places_are_found_again_or_the_dataset_is_not_called_complete(
+    client_of: ClientOf, tmp_path: Path
+) -> None:
+    for seed in range(20):
+        with Sandbox(records=30) as sandbox:
+            chance = random.Random(seed)
+            touches: dict[int, Change] = {
+                answer: partial(touch, number=chance.randint(1, 30))
+                for answer in range(2, 12)
+                if chance.random() < 0.5
+            }
+            folder = tmp_path / str(seed)
+            query = {"sort": "-updated_at", "per_page": 5}
+            pull_while(sandbox, client_of(sandbox.url), folder, touches, query=query)
+
+        assert set(ids(folder)) == {*range(1, 31)} or drift(folder)["complete"] is False, seed
+        assert len(ids(folder)) == len(set(ids(folder)))
+
+
+def touch(sandbox: Sandbox, number: int) -> None:
+    sandbox.records_touch("donations", [number])
+
+
+def test_without_a_key_any_change_of_the_total_is_drift(
+    sandbox: Sandbox, client_of: ClientOf, tmp_path: Path
+) -> None:
+    changes: dict[int, Change] = {3: insert}
+    client = client_of(sandbox.url)
+
+    pull_while(sandbox, client, tmp_path, changes, query={"sort": "-id"}, record_key=None, parallel=4)
+
+    assert drift(tmp_path)["seen"] is True
+    assert drift(tmp_path)["complete"] is False
+    with pytest.raises(GofundoDriftError):
+        pull_while(sandbox, client, tmp_path, {3: insert}, query={"sort": "-id"}, record_key=None, on_drift="fail")
+
+
+def test_a_key_that_no_record_has_is_said_at_once(
+    sandbox: Sandbox, client_of: ClientOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pull_while(sandbox, client_of(sandbox.url), tmp_path, {}, record_key="idd")
+
+    assert "the records have no field idd" in caplog.text
+
+
+def test_a_count_that_no_change_explains_has_the_whole_list_walked_again(
+    replay: Replay, client_of: ClientOf, tmp_path: Path
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        page = int(asked.query.get("page", 1))
+        body = {
+            "data": [{"id": page}], "current_page": page, "last_page": 20, "total": 30 if page < 10 else 29,
+            "next_page_url": f"?page={page + 1}" if page < 20 else None,
+        }  # fmt: skip
+        return Answer(body=json.dumps(body).encode())
+
+    replay.answer(answer)
+
+    pull(client_of(replay.url), "api/list", lake(tmp_path))
+
+    asked = [int(asked.query.get("page", 1)) for asked in replay.resource_requests]
+    assert asked[20:40] == [*range(20, 0, -1)]
 
 
 def test_a_masked_removal_cannot_be_seen(sandbox: Sandbox, client: GofundoClient, tmp_path: Path) -> None:

@@ -399,7 +399,7 @@ def test_a_declared_column_is_there_even_where_no_record_has_it(tmp_path: Path) 
 def test_a_value_that_does_not_fit_its_declared_type_is_an_error_that_names_the_column_only(
     type_: str, value: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(GofundoStorageError) as caught:
+    with pytest.raises(GofundoConfigError) as caught:
         write(tmp_path, *column("null", value), schema={"c": type_})
 
     assert str(caught.value).startswith("column c: a value does not fit")
@@ -413,7 +413,7 @@ def test_what_was_there_stays_when_a_value_does_not_fit(client: GofundoClient, t
     pull(client, "api/donations", lake(tmp_path), file_format="parquet")
     before = files(tmp_path)
 
-    with pytest.raises(GofundoStorageError, match="column donor_name"):
+    with pytest.raises(GofundoConfigError, match="column donor_name"):
         pull(client, "api/donations", lake(tmp_path), file_format="parquet", schema={"donor_name": "int64"})
 
     assert files(tmp_path) == before
@@ -479,7 +479,7 @@ except ValueError as error:
 
     assert said.splitlines() == [
         ".ndjson.gz",
-        "file_format parquet needs pyarrow: pip install 'airflow-provider-gofundo[parquet]'.",
+        "file_format parquet needs pyarrow: install this provider with its extra parquet, or pip install pyarrow.",
     ]
 
 

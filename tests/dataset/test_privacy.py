@@ -431,3 +431,14 @@ def test_two_lists_without_a_donors_address_can_still_be_joined(client: GofundoC
     assert len(known) == 32
     assert all(donors[donation["donor_email"]]["id"] == donation["id"] for donation in known)
     assert pseudonym("donor7@example.org") in donors
+
+
+@pytest.mark.parametrize("key", ["0", "17", "-1"])
+def test_elements_of_a_list_that_php_gave_a_named_key_are_hidden_too(key: str) -> None:
+    privacy = Privacy(exclude=["lines.email"])
+    privacy([msgspec.Raw(b'{"lines":[{"email":"a@x"}]}')])
+
+    (record,) = privacy([msgspec.Raw(b'{"lines":{"%b":{"email":"a@x"},"total":1}}' % key.encode())])
+
+    assert b"a@x" not in bytes(record)
+    assert json.loads(bytes(record))["lines"]["total"] == 1

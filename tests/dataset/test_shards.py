@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.incremental import Incremental
@@ -103,7 +104,8 @@ def test_the_shards_make_the_dataset_that_one_pull_makes(
 
     assert (summary.records, summary.pages, summary.parts, summary.total) == (40, 14, len(planned), 40)
     assert summary.complete is True
-    assert sandbox.counters.requests["GET /api/donations"] == 1 + 14
+    # Page 1 for the plan, and for each border a look at what comes after it.
+    assert sandbox.counters.requests["GET /api/donations"] == 1 + 14 + len(planned) - 1
     if file_format == "ndjson":
         found = trust(lake(tmp_path))
         assert found is not None
@@ -295,3 +297,90 @@ def test_on_drift_warns_or_fails_where_it_is_told_to(
     assert found is not None
     assert found.manifest["drift"]["complete"] is False
     assert "records may be missing" in caplog.text
+
+
+def test_a_change_within_one_shard_that_its_totals_hide_is_seen(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = by_pages(client, RECIPE, 2)
+    answers = iter(range(1, 1_000))
+
+    def hook(_method: str, _path: str) -> None:
+        number = next(answers)
+        if number == 2:
+            sandbox_of_its_own.records_delete("donations", [1])
+        if number == 3:
+            sandbox_of_its_own.records_insert("donations")
+
+    sandbox_of_its_own.before_each(hook)
+    for shard in planned:
+        pull_shard(client, replace(RECIPE, parallel=1), lake(tmp_path), shard)
+    sandbox_of_its_own.before_each(None)
+    publish(client, replace(RECIPE, parallel=1), lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert sorted(found.ids) == [*range(2, 42)]
+
+
+@pytest.mark.parametrize("sort", ["id", "-id"])
+def test_a_change_between_two_shards_that_leaves_the_total_as_it_was_is_seen(
+    sort: str, client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    recipe = replace(RECIPE, query_params={"per_page": 3, "sort": sort})
+    planned = by_pages(client, recipe, 2)
+    pull_all(client, tmp_path, planned[:1], recipe)
+    sandbox_of_its_own.records_insert("donations", 3)
+    sandbox_of_its_own.records_delete("donations", [1, 2, 3])
+    pull_all(client, tmp_path, planned[1:], recipe)
+
+    publish(client, recipe, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert sorted(found.ids) == [*range(4, 44)]
+    assert set(files(tmp_path)) == {*found.names, "_manifest.json"}
+
+
+# --- runs after runs --------------------------------------------------------------------------------------------
+
+
+def test_endpoints_are_pulled_again_into_the_same_path(client: GofundoClient, tmp_path: Path) -> None:
+    for _ in range(2):
+        planned = by_endpoints(["api/donations", "api/donors"])
+        pull_all(client, tmp_path, planned)
+        assert publish(client, RECIPE, lake(tmp_path), planned).records == 40 + 250
+
+
+def test_shards_that_are_all_pulled_again_are_published_again(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    publish(client, RECIPE, lake(tmp_path), planned)
+    sandbox_of_its_own.records_insert("donations", 5)
+    pull_all(client, tmp_path, planned)
+
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 45
+
+
+def test_pulls_with_other_arguments_are_not_published(client: GofundoClient, tmp_path: Path) -> None:
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+
+    for other in (replace(RECIPE, exclude_fields=["amount"]), replace(RECIPE, compression="none")):
+        with pytest.raises(GofundoConfigError, match="with other arguments"):
+            publish(client, other, lake(tmp_path), planned)
+
+
+def test_an_older_plan_does_not_replace_a_newer_dataset(client: GofundoClient, tmp_path: Path) -> None:
+    older, newer = by_pages(client, RECIPE, 2), by_pages(client, RECIPE, 2)
+    older = [structs.replace(shard, run="2000" + shard.run[4:]) for shard in older]
+    pull_all(client, tmp_path, [*older, *newer])
+    publish(client, RECIPE, lake(tmp_path), newer)
+
+    with pytest.raises(GofundoConfigError, match="begun later"):
+        publish(client, RECIPE, lake(tmp_path), older)

@@ -98,7 +98,7 @@ class Churn:
 def drawn(chance: random.Random, size: int) -> dict[str, Any]:
     """How to pull a list, by lot."""
     sort = chance.choice(["id", "-id"])
-    per_page = chance.choice([3, 5, 7]) if size <= 60 else chance.choice([5, 7, 10, 15])
+    per_page = chance.choice([3, 5, 7]) if size <= 60 else chance.choice([3, 7, 10, 15])
     return {
         "endpoint": f"api/{chance.choice(['paginate', 'paginate-resource'])}/donations",
         "query_params": {"sort": sort, "per_page": per_page},
