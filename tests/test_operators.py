@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import re
 import os
 import pickle
+import re
 import signal
 import socket
 import threading
