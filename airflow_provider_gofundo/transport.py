@@ -37,6 +37,9 @@ from airflow_provider_gofundo.wires import Wires
 # An answer is read for this many times Timeout at most, and up to this many bytes.
 PATIENCE, LARGEST = 10, 512 * 1024**2
 
+# Variables that name the PEM file of a private CA, as requests knows them.
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
 # Connections that may be kept open; so many requests may be under way at the same time.
 MOST_AT_ONCE = 32
 
@@ -85,7 +88,7 @@ class ApiAdapter(HTTPAdapter):
         self._plain = settings.base_url.startswith("http://")
         # Asked for once, not for every request as requests does.
         self._proxies = {} if self._plain else get_environ_proxies(settings.base_url)
-        self._verify = settings.ca_bundle or _environment("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") or True
+        self._verify = settings.ca_bundle or next(filter(None, map(os.environ.get, BUNDLES)), True)
         self._wires = Wires()
         super().__init__(pool_connections=1, pool_maxsize=MOST_AT_ONCE)
         self.poolmanager.pool_classes_by_scheme = self._wires.pools
@@ -210,10 +213,6 @@ class ApiSession(OAuth2Session):
 def _malformed(method: str, url: str) -> str:
     """What failed on its way is the adapter's to explain; this never got so far. requests' words may hold values."""
     return f"{method} {shown_path(url)} cannot be sent: a header or the body is malformed."
-
-
-def _environment(*names: str) -> str | None:
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def resolve(base_url: str, endpoint: str) -> str:

@@ -6,9 +6,9 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from airflow_provider_gofundo.dataset.checkpoint import Checkpoint
 from airflow_provider_gofundo.dataset.drift import REPULLS, Drift, Watch
 from airflow_provider_gofundo.dataset.incremental import Watermark
 from airflow_provider_gofundo.dataset.keys import Once
+from airflow_provider_gofundo.dataset.place import Place, Placed
 from airflow_provider_gofundo.dataset.progress import Progress
 from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.dataset.writer import DatasetWriter
@@ -47,7 +48,7 @@ class Collector:
         self.records = 0
         self.pages = 0
         self.first: str | None = None  # the mark of the first record
-        self._open: deque[_Placed] = deque()  # pages that may hold the last record of the next part to be finished
+        self._open: deque[Placed] = deque()  # pages that may hold the last record of the next part to be finished
         self._client = client
         self._recipe = recipe
         self._query_params = query_params
@@ -109,7 +110,7 @@ class Collector:
         if self._recipe.record_key and not self._once.remembers and (self.watch.changed or self._once.knows(keys)):
             self._remember()
         new = self._once.new(records, keys)
-        self._open.append(_Placed(page, self.pages, skip, self.records, self.records + len(new)))
+        self._open.append(Placed(page, self.pages, skip, self.records, self.records + len(new)))
         self._writer.write(new)
         while len(self._open) > 1 and self._open[0].end < self._writer.settled:
             self._open.popleft()
@@ -235,27 +236,3 @@ class Collector:
         self._once.remember(())
         if self._recipe.record_key:
             self._writer.read_back(self._recipe.record_key, self._once.remember)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place in a list: `count` records into the page of `step`, after so many `pages`; `mark` is the last one's."""
-
-    step: Step | None
-    pages: int
-    count: int
-    mark: str
-
-
-class _Placed(NamedTuple):
-    """
-    A page and its place among what is written: records `start` to `end`, those of the page after `skip`.
-
-    So many `pages` were taken before it.
-    """
-
-    page: Page
-    pages: int
-    skip: int
-    start: int
-    end: int

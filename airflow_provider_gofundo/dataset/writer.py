@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
-import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from airflow_provider_gofundo.dataset.manifest import MANIFEST_NAME, Directory, Manifest, Part, read_manifest
+from airflow_provider_gofundo.dataset.names import is_abandoned, run_name
 from airflow_provider_gofundo.dataset.part import Format, PartFile
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError, GofundoStorageError
 
 log = logging.getLogger(__name__)
-
-# Files of a run that no manifest names belong to a killed run, or to one that is still at work. After this long
-# no pull is still at work.
-ABANDONED = timedelta(days=7)
-
-_STAMP = "%Y%m%dT%H%M%SZ"
-_OURS = re.compile(
-    r"(?P<stamp>\d{8}T\d{6}Z)-[0-9a-f]{8}(-\d{5,}\.(ndjson(\.gz)?|parquet|shard)|\.started|\.manifest)"
-)
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,11 +35,6 @@ def _storage_told(method: F) -> F:
         raise GofundoStorageError(f"path {self.path}: writing failed: {reason}")
 
     return wrapper  # type: ignore[return-value]  # a wrapper has its method's signature
-
-
-def run_name(started: datetime) -> str:
-    """Return a name for a run that no other run has."""
-    return f"{started.astimezone(timezone.utc):{_STAMP}}-{secrets.token_hex(4)}"
 
 
 class DatasetWriter:
@@ -220,7 +204,7 @@ class DatasetWriter:
             others = (name for name in self._names() if name not in keep)
             gone = replaced | self.spent
             self._remove(
-                name for name in others if name in gone or name.startswith(f"{self.run}-") or _abandoned(name)
+                name for name in others if name in gone or name.startswith(f"{self.run}-") or is_abandoned(name)
             )
 
     def _new_part(self) -> PartFile:
@@ -264,14 +248,3 @@ class DatasetWriter:
             yield
         except Exception as error:  # noqa: BLE001  # each storage raises its own
             log.warning("%s: files no longer needed could not be removed: %s", self.path, type(error).__name__)
-
-
-def _abandoned(name: str) -> bool:
-    match = _OURS.fullmatch(name)
-    if match is None:
-        return False
-    try:
-        begun = datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=timezone.utc)
-    except ValueError:
-        return False
-    return begun < datetime.now(timezone.utc) - ABANDONED

@@ -49,7 +49,7 @@ class GofundoPlanShardsOperator(GofundoBaseOperator):
     def work(self, hook: GofundoHook, context: Context) -> list[dict[str, Any]]:
         """Return the plan."""
         from airflow_provider_gofundo.dataset.recipe import Recipe
-        from airflow_provider_gofundo.dataset.shards import by_endpoints, by_pages, by_windows
+        from airflow_provider_gofundo.dataset.shard import by_endpoints, by_pages, by_windows
 
         if [self.shards, self.windows, self.endpoints].count(None) != 2:
             raise GofundoConfigError("Give one of shards, windows and endpoints, to say what to split the list by.")
@@ -84,7 +84,8 @@ class GofundoPublishShardsOperator(GofundoToObjectStorageOperator):
 
     def work(self, hook: GofundoHook, context: Context) -> dict[str, Any]:
         """Publish the shards and return the summary."""
-        from airflow_provider_gofundo.dataset.shards import publish, shard_of
+        from airflow_provider_gofundo.dataset.shard import shard_of
+        from airflow_provider_gofundo.dataset.shards import publish
 
         planned: Any = self.shards  # rendered by now
         shards = [shard_of(shard) for shard in planned]

@@ -111,7 +111,8 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
     def work(self, hook: GofundoHook, context: Context) -> dict[str, Any]:
         """Pull the list and return the summary."""
         from airflow_provider_gofundo.dataset.pull import pull
-        from airflow_provider_gofundo.dataset.shards import pull_shard, shard_of
+        from airflow_provider_gofundo.dataset.shard import shard_of
+        from airflow_provider_gofundo.dataset.shards import pull_shard
         from airflow_provider_gofundo.state.checkpoints import task_checkpoints
 
         recipe = self._recipe()

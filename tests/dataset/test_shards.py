@@ -14,15 +14,8 @@ from msgspec import structs
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.incremental import Incremental
 from airflow_provider_gofundo.dataset.recipe import Recipe
-from airflow_provider_gofundo.dataset.shards import (
-    Shard,
-    by_endpoints,
-    by_pages,
-    by_windows,
-    publish,
-    pull_shard,
-    shard_of,
-)
+from airflow_provider_gofundo.dataset.shard import Shard, by_endpoints, by_pages, by_windows, shard_of
+from airflow_provider_gofundo.dataset.shards import publish, pull_shard
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError, GofundoStorageError
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.reader import files, lake, trust
