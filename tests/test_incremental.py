@@ -516,3 +516,8 @@ class Checkpoint:
 
     def clear(self) -> None:
         self.text = ""
+
+
+def test_a_field_that_is_no_name_is_refused() -> None:
+    with pytest.raises(GofundoConfigError, match="must be the name of a field"):
+        Incremental(param="since", field='a"b')

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from airflow_provider_gofundo.dataset.keys import field_reader
+from airflow_provider_gofundo.dataset.keys import field_reader, is_field_name
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Incremental:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise GofundoConfigError(f"incremental: {name} is empty; name it, such as updated_since.")
+        if not is_field_name(self.field):
+            raise GofundoConfigError("incremental: field must be the name of a field, without quotes or backslashes.")
         if self.param in ("page", "cursor"):
             raise GofundoConfigError("incremental: param may not be page or cursor: the walk sets them.")
         lookback = self.lookback.total_seconds() if isinstance(self.lookback, timedelta) else self.lookback

@@ -58,12 +58,13 @@ def assert_stopped(*under_way: Future[Any]) -> None:
             future.result(10)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_request_that_is_never_answered_ends(
-    sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
+    method: str, sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
 ) -> None:
     sandbox.faults.add("slow", seconds=FOREVER)
     client = waiting(sandbox.url)
-    asking = elsewhere.submit(client.request, "GET", "api/donations")
+    asking = elsewhere.submit(client.request, method, "api/donations")
     until(lambda: not sandbox.faults.waiting)
 
     client.stop()
@@ -195,6 +196,16 @@ def test_after_a_stop_nothing_is_sent_any_more(sandbox: Sandbox, waiting: Waitin
     with pytest.raises(GofundoStopped):
         next(walk(client, "api/donations"))
     assert sandbox.counters.total == before
+
+
+def test_a_client_that_was_stopped_before_it_began_does_not_even_log_in(sandbox: Sandbox, waiting: Waiting) -> None:
+    client = waiting(sandbox.url)
+
+    client.stop()
+
+    with pytest.raises(GofundoStopped):
+        client.request("GET", "api/donations")
+    assert sandbox.counters.total == 0
 
 
 def test_a_connection_that_is_made_after_the_stop_is_cut(sandbox: Sandbox) -> None:
