@@ -21,6 +21,11 @@ def run_name(started: datetime) -> str:
     return f"{started.astimezone(timezone.utc):{_STAMP}}-{secrets.token_hex(4)}"
 
 
+def planned_at(run: str) -> str:
+    """Return the part of a run's name that says when, in a form that sorts."""
+    return run.partition("-")[0]
+
+
 def is_abandoned(name: str) -> bool:
     """Whether a file is of a run that cannot be at work any more."""
     match = _OURS.fullmatch(name)

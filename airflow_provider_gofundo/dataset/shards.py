@@ -14,6 +14,7 @@ from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
 from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.drift import Drift
 from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Part
+from airflow_provider_gofundo.dataset.names import planned_at
 from airflow_provider_gofundo.dataset.progress import Count
 from airflow_provider_gofundo.dataset.pull import Summary, summary_of
 from airflow_provider_gofundo.dataset.recipe import Recipe
@@ -98,7 +99,7 @@ def publish(
     files = [shard.file for shard in shards]
     with Run(client, recipe, path, name=shards[0].run, keep=files, count=count) as run:
         before = run.writer.before
-        if before and before.run > run.writer.run:
+        if before and planned_at(before.run) > planned_at(run.writer.run):
             raise GofundoConfigError(
                 f"path {path} holds a dataset that was begun later than these shards; set max_active_runs=1 on the "
                 "DAG."

@@ -121,7 +121,8 @@ class GofundoHook(BaseHook):
         """
         from airflow_provider_gofundo.pages.walk import PARALLEL, walk
 
-        return walk(self.client, endpoint, query_params=query_params, parallel=parallel or PARALLEL)
+        many = PARALLEL if parallel is None else parallel
+        return walk(self.client, endpoint, query_params=query_params, parallel=many)
 
     def records(
         self, endpoint: str, *, query_params: Mapping[str, Any] | None = None, parallel: int | None = None
