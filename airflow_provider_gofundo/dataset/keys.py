@@ -47,12 +47,12 @@ def key_of(value: Any) -> int | None:
     keys two that differ agree with a chance of one in 18 million. A number and its text have the same key, because a
     column of a part may make one of the other.
     """
+    if type(value) is int and 0 <= value < _TOP - 1:
+        return value + 1
     if value is None:
         return None
     if isinstance(value, str) and _NUMBER(value):
-        value = int(value)
-    if type(value) is int and 0 <= value < _TOP - 1:
-        return value + 1
+        return key_of(int(value))
     text = value.encode(errors="surrogatepass") if isinstance(value, str) else msgspec.json.encode(value)
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") | _TOP
 
@@ -152,7 +152,7 @@ class Once:
         """Return the records that were not seen before."""
         if self._read is None:
             return records
-        self.keyless += sum(key is None for key in keys)
+        self.keyless += keys.count(None)
         if self._all is None:
             self._recent.append({key for key in keys if key is not None})
             self._lately |= self._recent[-1]
