@@ -10,7 +10,7 @@ import msgspec
 OnDrift = Literal["repull", "warn", "fail"]
 
 # Walks there may be after the first.
-REPULLS = 3
+REPULLS = 5
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
