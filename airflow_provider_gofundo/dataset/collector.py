@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.checkpoint import Checkpoint
-from airflow_provider_gofundo.dataset.drift import REPULLS, Drift, Watch
+from airflow_provider_gofundo.dataset.drift import NEGLIGIBLE, REPULLS, Drift, Watch
 from airflow_provider_gofundo.dataset.incremental import Watermark
 from airflow_provider_gofundo.dataset.keys import Once
 from airflow_provider_gofundo.dataset.place import Place, Placed
@@ -187,18 +187,21 @@ class Collector:
         Walk again: around the changes where they were few, else back and forth until a walk has missed nothing.
 
         A walk is certain to have seen all that was there all the time when the list only shrank while it went
-        backward, or only grew while it went forward, one page after the other.
+        backward, or only grew while it went forward, one page after the other. A list that changes both ways in
+        every walk is walked until a record that all walks have missed is most unlikely.
         """
         if not self._once.remembers:
             self._remember()
         reach = 1 if self._recipe.parallel == 1 else self._recipe.parallel * READY + 1
+        missing = self.records * self.watch.odds(reach, self.records)
         some = self.watch.around(reach, self._per_page) if self.watch.explains(self.records) else []
         if 0 < 2 * sum(map(len, some)) < self.watch.number:
             self._again("around the changes", chain.from_iterable(self._walk(pages) for pages in some))
             self._certain = not self.watch.changed
         backward, added = True, 1
-        # A walk that found nothing more although the server counts more: its total is off, or the key not unique.
-        while self._repulls < REPULLS and not (self._complete or (self._certain and not added)):
+        while self._repulls < REPULLS and not (self._complete or (missing < NEGLIGIBLE and self._enough)):
+            if self._certain and not added:
+                break  # although the server counts more: its total is off, or the key not unique
             if backward:
                 begin = self.watch.number
                 walk_ = walk_back(self._client, self._recipe.endpoint, query_params=self._query_params, begin=begin)
@@ -207,12 +210,17 @@ class Collector:
             else:
                 added = self._again("forward", self._walk())
                 self._certain = not self.watch.fell
+            missing *= self.watch.odds(1, self.records)
             backward = not backward
 
     @property
     def _complete(self) -> bool:
         """Whether nothing was missed, and there are as many records as the server counts at least."""
-        return self._certain and self._once.can_tell and self.records >= (self.watch.last or 0)
+        return self._certain and self._once.can_tell and self._enough
+
+    @property
+    def _enough(self) -> bool:
+        return self.records >= (self.watch.last or 0)
 
     def _walk(self, pages: range | None = None) -> Iterator[Page]:
         begin = Step("page", str(pages.start)) if pages else None

@@ -10,7 +10,10 @@ import msgspec
 OnDrift = Literal["repull", "warn", "fail"]
 
 # Walks there may be after the first.
-REPULLS = 5
+REPULLS = 8
+
+# So few records expected to be missing are none: a list that changes both ways in every walk is left then.
+NEGLIGIBLE = 1e-4
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,15 @@ class Watch:
     def changed(self) -> bool:
         """Whether the total has changed."""
         return self.rose + self.fell > 0
+
+    def odds(self, boundaries: int, records: int) -> float:
+        """
+        How likely a walk has missed one record of so many, if changes fall at random.
+
+        A change moves one record past each boundary between pages that is just being crossed; a walk that saw none
+        is not trusted to the end, but counts as one change.
+        """
+        return min(1.0, max(1, self.rose + self.fell) * boundaries / max(1, records))
 
     def explains(self, records: int) -> bool:
         """Whether a list that changed as was seen may have shown so many records."""
