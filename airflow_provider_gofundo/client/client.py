@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import requests
 
+from airflow_provider_gofundo.address import resolve, shown_path
 from airflow_provider_gofundo.answer import decode, is_json, require_success, unauthenticated
 from airflow_provider_gofundo.client.query import encode
 from airflow_provider_gofundo.client.rate import Pace, Told, shared_pace
@@ -26,7 +27,7 @@ from airflow_provider_gofundo.exceptions import (
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.token import Token, now
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.transport import ApiSession, resolve, shown_path
+from airflow_provider_gofundo.transport import ApiSession
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 from oauthlib.common import generate_token
 from oauthlib.oauth2 import WebApplicationClient
 
+from airflow_provider_gofundo.address import https_form
 from airflow_provider_gofundo.exceptions import GofundoAuthError, GofundoConfigError
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.transport import https_form
 
 _DENIED = {
     "access_denied": "The login was declined in Gofundo; begin again and approve it.",

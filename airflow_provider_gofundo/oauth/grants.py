@@ -11,6 +11,7 @@ from typing import Any
 import requests
 from oauthlib.oauth2 import BackendApplicationClient, Client, LegacyApplicationClient, WebApplicationClient
 
+from airflow_provider_gofundo.address import https_form
 from airflow_provider_gofundo.answer import decode, require_success
 from airflow_provider_gofundo.exceptions import (
     GofundoAuthError,
@@ -23,7 +24,7 @@ from airflow_provider_gofundo.exceptions import (
 from airflow_provider_gofundo.oauth.refusal import finished, refusal
 from airflow_provider_gofundo.oauth.token import Token, now
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.transport import ApiSession, https_form
+from airflow_provider_gofundo.transport import ApiSession
 
 log = logging.getLogger(__name__)
 
