@@ -518,6 +518,27 @@ class Checkpoint:
         self.text = ""
 
 
+def test_a_server_that_does_not_know_the_parameter_is_told_in_the_log_once(
+    pulls: Pulls, caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = Incremental(param="changed_after", field="updated_at")
+
+    pulls("first", incremental=unknown)
+    assert "changed_after" not in caplog.text
+    pulls("second", incremental=unknown)
+
+    assert caplog.text.count("asked by changed_after, and answered records whose updated_at lies before") == 1
+
+
+def test_a_server_that_knows_the_parameter_is_not_complained_of(
+    pulls: Pulls, caplog: pytest.LogCaptureFixture
+) -> None:
+    pulls("first")
+    pulls("second")
+
+    assert "asked by" not in caplog.text
+
+
 def test_a_field_that_is_no_name_is_refused() -> None:
     with pytest.raises(GofundoConfigError, match="must be the name of a field"):
         Incremental(param="since", field='a"b')

@@ -20,6 +20,7 @@ Point: TypeAlias = "datetime | int"
 
 LOOKBACK = timedelta(hours=1)
 
+_DAY = timedelta(days=1)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -90,10 +91,16 @@ class Watermark:
 
     A time ahead of the pull's own start is left aside: one record with a date in the future would otherwise keep all
     others out for as long. The next pull asks for such records again.
+
+    `since` is what the server was asked for; should it answer what is older, the log says so, once.
     """
 
-    def __init__(self, incremental: Incremental, started: datetime, text: str | None = None) -> None:
+    def __init__(
+        self, incremental: Incremental, started: datetime, text: str | None = None, since: str | None = None
+    ) -> None:
         self.text = text
+        self._param = incremental.param
+        self._earliest = _with_leeway(point_of(since)) if since else None
         self._field = incremental.field
         self._read = field_reader(incremental.field)
         self._started = started
@@ -118,6 +125,13 @@ class Watermark:
             point = point_of(value)
             if point is None:
                 raise GofundoConfigError(f"incremental: {self._field} holds something that is no time and no number.")
+            if self._is_too_old(point):
+                self._earliest = None
+                log.warning(
+                    "The server was asked by %s, and answered records whose %s lies before that. It seems "
+                    "not to know that parameter, so every pull reads the whole list; ask Gofundo for its name.",
+                    self._param, self._field,
+                )  # fmt: skip
             if self._is_greater(point):
                 self._point, self.text = point, msgspec.json.encode(value).decode()
 
@@ -127,6 +141,12 @@ class Watermark:
         point = point_of(msgspec.json.decode(text)) if text else None
         if point is not None and is_later(point, self._point):
             self._point, self.text, self._known = point, text, True
+
+    def _is_too_old(self, point: Point) -> bool:
+        try:
+            return self._earliest is not None and is_later(self._earliest, point)
+        except GofundoConfigError:  # `initial` may have a zone where the values have none
+            return False
 
     def _is_greater(self, point: Point) -> bool:
         if isinstance(point, datetime):
@@ -161,6 +181,13 @@ def point_of(value: Any) -> Point | None:
         return msgspec.convert(f"{value}T00:00:00" if _DATE.fullmatch(value) else value, datetime)
     except msgspec.ValidationError:
         return None
+
+
+def _with_leeway(point: Point | None) -> Point | None:
+    """The earliest point that may come: a server may compare dates only, in its own time zone."""
+    if isinstance(point, datetime) and point > datetime.min.replace(tzinfo=point.tzinfo) + _DAY:
+        return point - _DAY
+    return point
 
 
 def _sent(point: Point | None) -> str:

@@ -71,7 +71,7 @@ class Run:
         self._query = dict(recipe.query_params or {})
         watermark = None
         if recipe.incremental and self._window:
-            watermark = Watermark(recipe.incremental, self._started, self._window.watermark)
+            watermark = Watermark(recipe.incremental, self._started, self._window.watermark, self._window.since)
             if self._window.since is not None:
                 self._query[self._window.param] = self._window.since
             log.info("%s: asks for what changed since %s.", recipe.endpoint, self._window.since or "ever")
