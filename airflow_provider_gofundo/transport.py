@@ -14,14 +14,15 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from requests_oauthlib import OAuth2Session
-from urllib3 import ProxyManager
+from urllib3 import HTTPConnectionPool, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as UrlTimeout
 
 from airflow_provider_gofundo import __version__
 from airflow_provider_gofundo.address import host_of, https_form, resolve, shown_path
@@ -76,7 +77,7 @@ def _discreetly(method: F) -> F:
 
 class ApiAdapter(HTTPAdapter):
     """
-    Sends requests to the connection's own origin.
+    Sends requests to the connection's own origin, and nothing to any other.
 
     requests-oauthlib refuses plain http unless a variable switches its check off for the whole process. A
     sandbox on loopback is therefore called https up to here, and http on the wire.
@@ -90,6 +91,7 @@ class ApiAdapter(HTTPAdapter):
         self._proxies = {} if self._plain else get_environ_proxies(settings.base_url)
         self._verify = settings.ca_bundle or next(filter(None, map(os.environ.get, BUNDLES)), True)
         self._wires = Wires()
+        self._pool: HTTPConnectionPool | None = None
         super().__init__(pool_connections=1, pool_maxsize=MOST_AT_ONCE)
         self.poolmanager.pool_classes_by_scheme = self._wires.pools
 
@@ -101,6 +103,7 @@ class ApiAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close the connections that are kept open, also where a failed exchange holds on to their pool."""
+        self._pool = None
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  # it does not iterate
                 manager.pools[key].close()
@@ -116,36 +119,59 @@ class ApiAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Send it, read the whole answer, and turn what went wrong into an error of ours."""
-        path = shown_path(request.url)
+        method, path = str(request.method), shown_path(request.url)
         if not (request.url or "").startswith(self._origin):
             raise GofundoConfigError(
                 f"Refused to call {host_of(request.url)}: the token goes to {self._settings.base_url} only."
             )
-        if self._plain:
-            request = request.copy()
-            request.url = "http" + (request.url or "")[len("https") :]
-        failure: GofundoError | None = None
         timeout = options.get("timeout") or self._settings.timeout
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        pool = self._pool_for(request, options)
+        failure: GofundoError | None = None
         try:
-            response = super().send(
-                request,
-                stream=True,
-                timeout=timeout,
-                verify=self._verify if options.get("verify", True) is True else options["verify"],
-                cert=options.get("cert"),
-                proxies=None if self._plain else options.get("proxies") or self._proxies,
+            # HTTPAdapter.send comes down to this call, and spends as much again on what is the same every time.
+            raw = pool.urlopen(
+                method,
+                request.path_url,
+                body=request.body,
+                headers=request.headers,
+                redirect=False,
+                retries=self.max_retries,
+                timeout=Timeout(connect=connect, read=read),
+                chunked=request.body is not None and "Content-Length" not in request.headers,
+                preload_content=False,
+                decode_content=False,
             )
+            response = self.build_response(request, raw)
+            response.url = self._settings.base_url + response.url[len(self._origin) - 1 :]
             if not response.is_redirect:
                 _read(response, time.monotonic() + PATIENCE * self._settings.timeout)
-        except (requests.RequestException, HTTPError) as error:
-            failure = explain(error, str(request.method), path, self._settings)
+        except (HTTPError, OSError) as error:
+            failure = explain(error, method, path, self._settings)
         # Raised out here: inside the except clause the error would carry the request and its secrets along.
         if failure:
             raise failure
         if response.is_redirect:
             response.close()
-            raise redirected(response, str(request.method), path)
+            raise redirected(response, method, path)
         return response
+
+    def _pool_for(self, request: requests.PreparedRequest, options: Mapping[str, Any]) -> HTTPConnectionPool:
+        """The connections to the one origin: looked up once, unless a caller of the session has wishes."""
+        verify, cert, proxies = options.get("verify", True), options.get("cert"), options.get("proxies")
+        usual = verify is True and not (cert or proxies)
+        if usual and self._pool is not None:
+            return self._pool
+        if self._plain:
+            pool = cast("HTTPConnectionPool", self.poolmanager.connection_from_url(self._settings.base_url))
+        else:
+            verify = self._verify if verify is True else verify
+            way = self.get_connection_with_tls_context(request, verify, proxies=proxies or self._proxies, cert=cert)
+            pool = cast("HTTPConnectionPool", way)
+            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # requests has no types
+        if usual:
+            self._pool = pool
+        return pool
 
 
 def _read(response: requests.Response, deadline: float) -> None:
@@ -160,7 +186,7 @@ def _read(response: requests.Response, deadline: float) -> None:
         body += chunk
         if len(body) > LARGEST or time.monotonic() > deadline:
             raw.close()
-            raise requests.Timeout
+            raise UrlTimeout
     raw.release_conn()
     response.raw = io.BytesIO(body)
 

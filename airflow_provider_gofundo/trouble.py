@@ -7,7 +7,18 @@ import ssl
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidHeader,
+    LocationValueError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+from urllib3.exceptions import TimeoutError as UrlTimeout
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoConnectionError, GofundoResponseError
 from airflow_provider_gofundo.settings import Settings
@@ -17,7 +28,7 @@ _ROUTE = re.compile(r"[a-z0-9/_-]*", re.IGNORECASE)
 
 
 def explain(
-    error: requests.RequestException | HTTPError, method: str, path: str, settings: Settings
+    error: HTTPError | OSError, method: str, path: str, settings: Settings
 ) -> GofundoConnectionError | GofundoConfigError:
     """
     Return the error that stands for a failed exchange.
@@ -25,24 +36,23 @@ def explain(
     `retry_in` is set where nothing was sent. In all other cases the server may have done what it was asked.
     """
     host = f"{settings.base_url} ({method} {path})"
-    inner = error.args[0].reason if error.args and isinstance(error.args[0], MaxRetryError) else None
-    reason = inner or error
-    if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
+    reason = error.reason if isinstance(error, MaxRetryError) else error
+    if isinstance(reason, (InvalidHeader, LocationValueError)):
         return GofundoConfigError(f"{method} {path} cannot be sent: a header or the URL is malformed.")
-    if any(isinstance(argument, ssl.SSLCertVerificationError) for argument in reason.args):
+    if reason and any(isinstance(argument, ssl.SSLCertVerificationError) for argument in reason.args):
         return GofundoConnectionError(
             f"TLS with {host} failed: its certificate is not trusted here. Check Host, or name the private CA in "
             "CA bundle."
         )
     if isinstance(reason, NameResolutionError):
         return GofundoConnectionError(f"No such host: {host}. Check Host in the connection.", retry_in=0)
-    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+    if isinstance(reason, (ConnectTimeoutError, NewConnectionError)):
         return GofundoConnectionError(f"Cannot connect to {host}. Check Host and Port.", retry_in=0)
-    if isinstance(error, requests.exceptions.ProxyError):
+    if isinstance(reason, ProxyError):
         return GofundoConnectionError(f"The proxy on the way to {host} failed. Check HTTPS_PROXY.", retry_in=0)
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(reason, SSLError):
         happened = "TLS broke off, or is not spoken there (a sandbox on this machine wants http://), with"
-    elif isinstance(error, (requests.Timeout, ReadTimeoutError)):
+    elif isinstance(reason, UrlTimeout):
         happened = f"No answer within {settings.timeout:g} s from"
     else:
         happened = "Cut off by"
