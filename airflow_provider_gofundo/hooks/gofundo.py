@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import requests
     from requests_oauthlib import OAuth2Session
 
+    from airflow_provider_gofundo.checkup import Finding
     from airflow_provider_gofundo.client.client import GofundoClient
     from airflow_provider_gofundo.oauth.authorization import AuthorizationRequest
     from airflow_provider_gofundo.oauth.token import Token
@@ -134,6 +134,12 @@ class GofundoHook(BaseHook):
             for record in page.records:
                 yield msgspec.json.decode(record, type=dict[str, Any])
 
+    def checkup(self) -> Iterator[Finding]:
+        """Yield what each step of a checkup finds, up to the first that fails: address, connection, login, list."""
+        from airflow_provider_gofundo.checkup import checkup
+
+        return checkup(self.client, on_token=_mask)
+
     def test_connection(self) -> tuple[bool, str]:
         """
         Log in, and read the first page of Check endpoint where the connection names one.
@@ -141,31 +147,16 @@ class GofundoHook(BaseHook):
         Airflow calls this under a random connection id, so the login is kept in memory; and it never uses up a
         refresh token, so of a chain only the client is checked.
         """
-        from airflow_provider_gofundo.client.client import GofundoClient
-        from airflow_provider_gofundo.oauth.grants import grant_for
-        from airflow_provider_gofundo.oauth.manager import TokenManager
-        from airflow_provider_gofundo.oauth.store import MemoryTokenStore
-        from airflow_provider_gofundo.pages.walk import walk
+        from airflow_provider_gofundo.checkup import credentials
 
         try:
-            settings = self._settings()
-            grant = grant_for(settings)
-            if settings.grant_type in ("authorization_code", "refresh_token"):
-                grant.check()
-                return True, "The server knows this client. Not tested: Redirect URI, Scope and the login itself."
-            settings = replace(settings, max_attempts=1)  # a person is waiting
-            tokens = TokenManager(grant, MemoryTokenStore(), on_token=_mask)
-            with GofundoClient(settings, tokens) as client:
-                token = tokens.token()
-                until = f", with a token until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else ""
-                found = f"{settings.grant_type} works{until}"
-                if settings.check_endpoint:
-                    page = next(walk(client, settings.check_endpoint, parallel=1))
-                    total = len(page.records) if page.total is None else page.total
-                    found += f"; {settings.check_endpoint} answers, with {total:,} records"
+            findings = list(credentials(self._settings(), on_token=_mask))
         except GofundoError as error:
             return False, str(error)
-        return True, f"{found}."
+        if not findings[-1].ok:
+            return False, findings[-1].text
+        told = [finding.text.removesuffix(".") for finding in findings if not finding.skipped]
+        return True, f"{'; '.join(told)}."
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the client and its secrets behind when pickled; the copy makes its own."""
