@@ -21,6 +21,7 @@ class _Record(msgspec.Struct, kw_only=True):
     expires_at: datetime | None
     refresh_token: str | None
     refresh_expires_at: datetime | None
+    renewed_by: str = ""
 
 
 def fingerprint(settings: Settings) -> str:
@@ -36,8 +37,8 @@ def fingerprint(settings: Settings) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def dump(token: Token, fingerprint: str) -> str:
-    """Write a token down."""
+def dump(token: Token, fingerprint: str, renewed_by: str = "") -> str:
+    """Write a token down, and who got it from the server."""
     record = _Record(
         version=VERSION,
         fingerprint=fingerprint,
@@ -46,20 +47,15 @@ def dump(token: Token, fingerprint: str) -> str:
         expires_at=token.expires_at,
         refresh_token=token.refresh_token,
         refresh_expires_at=token.refresh_expires_at,
+        renewed_by=renewed_by,
     )
     return msgspec.json.encode(record).decode()
 
 
 def load(text: str, fingerprint: str) -> Token | None:
     """Read a token; None for what is not ours, of another version, or of other credentials."""
-    try:
-        record = msgspec.json.decode(text, type=_Record)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
-    aware = all(
-        time is None or time.tzinfo for time in (record.issued_at, record.expires_at, record.refresh_expires_at)
-    )
-    if record.version != VERSION or record.fingerprint != fingerprint or not aware:
+    record = _read(text, fingerprint)
+    if record is None:
         return None
     return Token(
         access_token=record.access_token,
@@ -68,3 +64,20 @@ def load(text: str, fingerprint: str) -> Token | None:
         refresh_token=record.refresh_token,
         refresh_expires_at=record.refresh_expires_at,
     )
+
+
+def renewed_by(text: str, fingerprint: str) -> str:
+    """Read who got that token from the server; empty where there is none, or nobody knows."""
+    record = _read(text, fingerprint)
+    return record.renewed_by if record else ""
+
+
+def _read(text: str, fingerprint: str) -> _Record | None:
+    try:
+        record = msgspec.json.decode(text, type=_Record)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+    aware = all(
+        time is None or time.tzinfo for time in (record.issued_at, record.expires_at, record.refresh_expires_at)
+    )
+    return record if record.version == VERSION and record.fingerprint == fingerprint and aware else None

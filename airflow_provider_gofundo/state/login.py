@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
+from typing import Any
 
 from airflow_provider_gofundo.oauth.lease import Cell, Lease
 from airflow_provider_gofundo.oauth.record import fingerprint
 from airflow_provider_gofundo.oauth.store import SharedTokenStore
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.state.variables import VariableCell
+from airflow_provider_gofundo.state.variables import VariableCell, in_task
 
 log = logging.getLogger(__name__)
 
 # With "token" in its name Airflow masks the value wherever it shows it.
 PREFIX = "gofundo_token__"
+
+_renewer: ContextVar[str] = ContextVar("gofundo_renewer", default="")
 
 
 def shared_login(settings: Settings) -> tuple[SharedTokenStore, Lease]:
@@ -25,7 +31,30 @@ def shared_login(settings: Settings) -> tuple[SharedTokenStore, Lease]:
         # These can log in anew; a chain lives in its Variable, and without it is better told so than begun again.
         token, turn = OrMemory(token), OrMemory(turn)
     # A turn lasts one or two requests; a worker that dies in its turn holds the others up for this long.
-    return SharedTokenStore(token, fingerprint(settings)), Lease(turn, life=2 * settings.timeout + 30)
+    return SharedTokenStore(token, fingerprint(settings), who=renewer), Lease(turn, life=2 * settings.timeout + 30)
+
+
+@contextmanager
+def renewing_as(who: str) -> Iterator[None]:
+    """Whoever gets a token in here is this one, such as `user admin on the Authorize page`."""
+    before = _renewer.set(who)
+    try:
+        yield
+    finally:
+        _renewer.reset(before)
+
+
+def renewer() -> str:
+    """Return who would get a token from the server here, in words; a running task where there is one."""
+    if _renewer.get():
+        return _renewer.get()
+    try:
+        from airflow.providers.common.compat.sdk import get_current_context
+
+        task: Any = get_current_context()["ti"]
+    except Exception:  # noqa: BLE001  # not in a task; what comes then depends on Airflow's version
+        return "a trigger" if in_task() else "the command line"
+    return f"dag {task.dag_id}, run {task.run_id}, task {task.task_id}"
 
 
 class OrMemory:
