@@ -10,9 +10,13 @@ GRANT_TYPES = ("client_credentials", "password", "authorization_code", "refresh_
 # By our own names; Airflow calls the last two login and password.
 STANDARD_LABELS = {"host": "Host", "port": "Port", "client_id": "Client ID", "client_secret": "Client Secret"}
 
+RELABELING = {"login": STANDARD_LABELS["client_id"], "password": STANDARD_LABELS["client_secret"]}
+
+HIDDEN = ["schema"]
+
 PLACEHOLDERS = {
     "host": DEFAULT_HOST,
-    "port": "443",
+    "port": "443; Airflow 3.3's Test button wants it filled in",
     "login": "from the table under Instellingen > API-koppeling",
     "password": "hover the client's row there and press Bekijk secret",
 }
@@ -26,31 +30,43 @@ def _number(label: str, description: str, kind: str = "integer", **schema: Any) 
     return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
 
 
+# In the order a person fills them in: the grant, what each grant needs, what proves that it works, and the rest.
 # Airflow masks by key name, not by format: a key with "token", "secret" or "password" in it is a secret, and
 # no other key may contain those words.
 EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     "grant_type": _text(
         "Grant type",
-        "How this connection logs in. client_credentials needs only the two fields above.",
+        "How this connection logs in. client_credentials: with Client ID and Client Secret alone. password: as a "
+        "user too. authorization_code: a person presses Authorize and logs in. refresh_token: with a token of a "
+        "login made elsewhere.",
         enum=list(GRANT_TYPES),
         default="client_credentials",
     ),
-    "username": _text("Username", "For the password grant: the Gofundo user's e-mail address."),
+    "username": _text("Username", "For the password grant: the e-mail address of a Gofundo user."),
     "user_password": _text(
         "User password", "For the password grant: that user's password.", format="password"
     ),
-    "refresh_token": _text(
-        "Refresh token", "For the refresh_token grant: the first one of the chain.", format="password"
-    ),
     "redirect_uri": _text(
         "Redirect URI",
-        "For the authorization_code grant: exactly as registered with the API client in Gofundo.",
+        "For the authorization_code grant: to the letter as registered with the client under "
+        "Instellingen > API-koppeling. The page Admin > Gofundo connections shows which one to register.",
+    ),
+    "refresh_token": _text(
+        "Refresh token", "For the refresh_token grant: the first one of the chain.", format="password"
     ),
     "refresh_lifetime": _number(
         "Refresh token lifetime", "Seconds a refresh token lives. Gofundo documents one hour.",
         minimum=1, default=3600,
     ),
     "scope": _text("Scope", "Scopes to ask for, separated by spaces. Gofundo documents an empty scope."),
+    "check_endpoint": _text(
+        "Check endpoint", "A list for the Test button to read, such as api/donations. Empty: it only logs in."
+    ),
+    "share_login": {
+        "label": "Share login",
+        "description": "On: one login for all workers, encrypted in an Airflow Variable. Off: one for each process.",
+        "schema": {"type": ["boolean", "null"], "default": True},
+    },
     "timeout": _number(
         "Timeout", "Seconds that the server may be silent before a request counts as failed.",
         "number", minimum=0.1, maximum=3600, default=30,
@@ -62,14 +78,8 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
         "Requests per minute", "A ceiling of your own, under the server's. Empty: none.", "number", minimum=0.1
     ),
     "ca_bundle": _text("CA bundle", "Path on the workers of a PEM file with a private CA. Empty: the system's."),
-    "check_endpoint": _text("Check endpoint", "A list that the Test button may read, such as api/donations."),
     "pseudonym_key_secret": _text(
         "Pseudonym key",
         "For pseudonymize_fields: 16 characters or more. Another key gives other pseudonyms.", format="password",
     ),
-    "share_login": {
-        "label": "Share login",
-        "description": "One login for all workers, or one for each process.",
-        "schema": {"type": ["boolean", "null"], "default": True},
-    },
 }  # fmt: skip
