@@ -98,6 +98,15 @@ def test_the_single_calls_return_what_their_filters_chose(run: Any) -> None:
     assert returned == {"how_many": 40, "sum_of_amounts": 21618.87}
 
 
+def test_python_tasks_with_the_hook_return_summaries_only(run: Any, sandbox: Sandbox) -> None:
+    returned = run("gofundo_taskflow")
+
+    counts = returned["count_by_status"]
+    assert (counts["paid"], sum(counts.values())) == (13, 40)
+    assert returned["register"] == {"status": 201, "id": 41}
+    assert sandbox.counters.requests["POST /api/donations"] == 1
+
+
 def test_the_shards_become_one_dataset(run: Any, tmp_path: Path) -> None:
     returned = run("gofundo_shards")
 
@@ -105,3 +114,13 @@ def test_the_shards_become_one_dataset(run: Any, tmp_path: Path) -> None:
     assert (manifest["records"], manifest["shards"]) == (40, 1)
     assert returned["publish"]["records"] == 40
     assert returned["plan"] == [{"run": manifest["run"], "number": 1, "of": 1, "first_page": 1}]
+
+
+def test_the_sensor_lets_the_next_task_go_when_there_is_enough(run: Any) -> None:
+    returned = run("gofundo_wait")
+
+    assert returned["enough"] == 40
+
+
+def test_the_watched_asset_says_what_is_new(run: Any) -> None:
+    run("gofundo_watch")

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 
 from airflow_provider_gofundo.dataset import progress
@@ -27,13 +27,16 @@ from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
     GofundoConfigError,
     GofundoConnectionError,
+    GofundoRateLimitError,
+    GofundoResponseError,
     GofundoStopped,
 )
 from airflow_provider_gofundo.operators.gofundo import GofundoOperator
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.state.stats import count_in_stats
 from airflow_provider_gofundo.transfers.gofundo_to_object_storage import GofundoToObjectStorageOperator
-from tests.fixtures import Connect, Waits
+from tests.dag_runs import runner
+from tests.fixtures import Connect, Waits, until
 from tests.leaks import PSEUDONYM_KEY, SECRETS, leaks
 from tests.replay import Replay, recorded
 
@@ -104,27 +107,134 @@ def test_the_arguments_of_a_call_are_templates(connected: Sandbox) -> None:
     assert asked.headers["x-trace"] == "r1"
 
 
-def test_a_post_whose_answer_is_lost_is_not_sent_again(connected: Sandbox, waits: Waits) -> None:
-    connected.faults.add("lost_answer", method="POST")
-    operator = GofundoOperator(task_id="one", endpoint="api/donations", method="POST", json=DONATION)
+def write(method: str, **arguments: Any) -> GofundoOperator:
+    endpoint = "api/donations" if method.upper() == "POST" else "api/donations/1"
+    return GofundoOperator(task_id="write", endpoint=endpoint, method=method, json=DONATION, **arguments)
 
-    with pytest.raises(GofundoConnectionError) as caught:
-        operator.execute({})
 
-    assert caught.value.answer_lost
-    assert connected.counters.requests["POST /api/donations"] == 1
+def sent_to(sandbox: Sandbox) -> list[str]:
+    """The methods of the calls that came, logins aside."""
+    return [request.method for request in sandbox.requests if request.path.startswith("/api/")]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "post"])
+@pytest.mark.parametrize(
+    ("fault", "options", "cause"),
+    [
+        ("lost_answer", {}, GofundoConnectionError),
+        ("truncate", {}, GofundoConnectionError),
+        ("status", {"status": 500}, GofundoApiError),
+        ("status", {"status": 503, "retry_after": 1}, GofundoApiError),
+        ("html", {}, GofundoResponseError),
+        ("broken_json", {}, GofundoResponseError),
+    ],
+)
+def test_a_write_that_may_have_been_done_is_sent_once_and_fails_without_retries(
+    connected: Sandbox, waits: Waits, method: str, fault: str, options: dict[str, Any], cause: type[Exception]
+) -> None:
+    connected.faults.add(fault, method=method.upper(), times=None, **options)
+
+    with pytest.raises(AirflowFailException, match="look in Gofundo before you clear") as caught:
+        write(method).execute({})
+
+    assert isinstance(caught.value.__cause__, cause)
+    assert leaks([str(caught.value)], SECRETS) == []
+    assert sent_to(connected) == [method.upper()]
     assert waits == []
 
 
-def test_a_post_that_fails_on_the_server_is_not_sent_again(connected: Sandbox, waits: Waits) -> None:
-    connected.faults.add("status", method="POST", status=500)
-    operator = GofundoOperator(task_id="one", endpoint="api/donations", method="POST", json=DONATION)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize(("fault", "options"), [("lost_answer", {}), ("status", {"status": 500})])
+def test_a_write_that_may_be_done_twice_is_sent_again(
+    connected: Sandbox, waits: Waits, method: str, fault: str, options: dict[str, Any]
+) -> None:
+    connected.faults.add(fault, method=method, **options)
+    with suppress(GofundoApiError):  # the first DELETE was done, so there is nothing left to delete
+        write(method).execute({})
 
-    with pytest.raises(GofundoApiError):
+    assert sent_to(connected) == [method, method]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_write_that_was_surely_not_done_is_sent_again(connected: Sandbox, waits: Waits, method: str) -> None:
+    connected.faults.add("status", method=method, status=429, retry_after=3)
+
+    assert write(method).execute({})["status"] in (200, 201)
+
+    assert sent_to(connected) == [method, method]
+    assert waits == [3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault", "error"),
+    [
+        ({}, {"status": 404}, GofundoApiError),
+        ({}, {"status": 422}, GofundoApiError),
+        ({}, {"status": 429}, GofundoRateLimitError),
+        ({"headers": {"Authorization": "Basic x"}}, None, GofundoConfigError),
+    ],
+)
+def test_a_write_that_was_surely_not_done_leaves_the_task_its_retries(
+    connected: Sandbox, arguments: dict[str, Any], fault: dict[str, Any] | None, error: type[Exception]
+) -> None:
+    if fault:
+        connected.faults.add("status", method="POST", times=None, **fault)
+
+    with pytest.raises(error):
+        write("POST", **arguments).execute({})
+
+
+def test_a_server_that_cannot_be_reached_leaves_a_write_its_retries(connect: Connect) -> None:
+    with Sandbox() as gone:
+        connect(gone.url)
+
+    with pytest.raises(GofundoConnectionError):
+        write("POST").execute({})
+
+
+def test_a_filter_that_fails_after_a_write_does_not_let_the_task_write_again(connected: Sandbox) -> None:
+    operator = write("POST", response_filter=lambda response: response.json()["no_such"])
+
+    with pytest.raises(AirflowFailException, match=r"POST api/donations is done, .* \(KeyError\)"):
         operator.execute({})
 
-    assert connected.counters.requests["POST /api/donations"] == 1
-    assert waits == []
+
+def test_a_filter_that_fails_after_a_read_leaves_the_task_its_retries(connected: Sandbox) -> None:
+    operator = GofundoOperator(
+        task_id="one", endpoint="api/donations", response_filter=lambda response: response.json()["no_such"]
+    )
+
+    with pytest.raises(KeyError):
+        operator.execute({})
+
+
+@pytest.mark.parametrize(("method", "sent"), [("POST", 1), ("PUT", 3)])
+def test_of_its_retries_a_task_uses_only_those_that_do_nothing_twice(
+    connected: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, sent: int
+) -> None:
+    connected.faults.add("status", method=method, status=500, times=None)
+    monkeypatch.setenv("AIRFLOW_CONN_GOFUNDO_DEFAULT", one_try(os.environ["AIRFLOW_CONN_GOFUNDO_DEFAULT"]))
+
+    run = runner(tmp_path, monkeypatch)(
+        f"retries_of_{method}",
+        f"""
+        from datetime import timedelta
+
+        GofundoOperator(
+            task_id="write", endpoint="api/donations/1", method="{method}", json={{"amount": "1.00"}},
+            retries=2, retry_delay=timedelta(0),
+        )
+        """,
+    )
+
+    assert run.state == "failed"
+    assert sent_to(connected) == [method] * sent
+
+
+def one_try(connection: str) -> str:
+    """The connection, with one attempt for each request."""
+    values = json.loads(connection)
+    return json.dumps({**values, "extra": {**values["extra"], "max_attempts": 1}})
 
 
 def test_a_call_is_logged_without_its_parameters_and_answer(connected: Sandbox, kept_lines: list[str]) -> None:
@@ -425,6 +535,25 @@ def test_a_kill_ends_what_is_under_way(connected: Sandbox, tmp_path: Path, paral
 
     assert not list(tmp_path.iterdir())
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("gofundo_")] == []
+
+
+def test_a_write_that_is_killed_may_have_been_done(connected: Sandbox) -> None:
+    connected.faults.add("slow", "/api/", method="POST", seconds=30)
+    operator = write("POST")
+
+    def kill() -> None:
+        until(lambda: connected.counters.grants)  # logged in, so the write is next
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(AirflowFailException, match="look in Gofundo") as caught:
+            operator.execute({})
+    finally:
+        killer.join()
+
+    assert isinstance(caught.value.__cause__, GofundoStopped)
 
 
 def test_a_kill_does_no_harm_where_nothing_is_under_way(connected: Sandbox, tmp_path: Path) -> None:

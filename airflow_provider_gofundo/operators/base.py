@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_provider_gofundo.exceptions import GofundoAuthError, GofundoConfigError
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+from airflow_provider_gofundo.operators.links import GofundoConnectionLink
 
 try:
     from airflow_provider_gofundo.retry_policy import GofundoRetryPolicy
@@ -15,7 +17,7 @@ except (ImportError, AttributeError):  # before Airflow 3.3
     GofundoRetryPolicy = None  # type: ignore[assignment, misc]
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, RetryPolicy
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, RetryPolicy
 
 
 class GofundoBaseOperator(BaseOperator):
@@ -27,6 +29,7 @@ class GofundoBaseOperator(BaseOperator):
     """
 
     ui_color = "#dcefe6"
+    operator_extra_links: Sequence[BaseOperatorLink] = (GofundoConnectionLink(),)
 
     _hook: GofundoHook | None = None
 

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
+    GofundoAuthError,
+    GofundoConfigError,
+    GofundoConnectionError,
+    GofundoError,
+    GofundoStorageError,
+)
 from airflow_provider_gofundo.operators.base import GofundoBaseOperator
 
 if TYPE_CHECKING:
@@ -12,6 +22,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+
+
+LOOK_FIRST = "A retry might do it twice, so there is none: look in Gofundo before you clear this task."
 
 
 class GofundoOperator(GofundoBaseOperator):
@@ -23,7 +36,8 @@ class GofundoOperator(GofundoBaseOperator):
     choose, for instance `lambda response: response.json()["data"]["id"]`.
 
     `endpoint` is a path below the connection's Host. GET, HEAD, OPTIONS, PUT and DELETE are repeated after a
-    failure; other methods only where the server surely did nothing.
+    failure; other methods only where the server surely did nothing. Where it may have done it, the task fails without
+    the retries it has left, also when it is the filter that failed.
     """
 
     template_fields: Sequence[str] = (
@@ -57,14 +71,22 @@ class GofundoOperator(GofundoBaseOperator):
 
     def work(self, hook: GofundoHook, context: Context) -> Any:
         """Send the request and return what the filter makes of the answer."""
+        from airflow_provider_gofundo.client.client import IDEMPOTENT
+
+        repeatable = self.method.upper() in IDEMPOTENT
         with hook.client as client:
-            response = client.request(
-                self.method,
-                self.endpoint,
-                query_params=self.query_params,
-                json=self.json,
-                headers=self.headers,
-            )
+            try:
+                response = client.request(
+                    self.method,
+                    self.endpoint,
+                    query_params=self.query_params,
+                    json=self.json,
+                    headers=self.headers,
+                )
+            except GofundoError as error:
+                if repeatable or _surely_nothing(error):
+                    raise
+                raise AirflowFailException(f"{error} {LOOK_FIRST}") from error
         self.log.info(
             "%s %s answered %d, %d bytes",
             self.method,
@@ -72,9 +94,24 @@ class GofundoOperator(GofundoBaseOperator):
             response.status_code,
             len(response.content),
         )
-        if self.response_filter:
+        if not self.response_filter:
+            return {"status": response.status_code, "bytes": len(response.content)}
+        try:
             return self.response_filter(response)
-        return {"status": response.status_code, "bytes": len(response.content)}
+        except Exception as error:
+            if repeatable:
+                raise
+            done = f"{self.method} {self.endpoint} is done, but response_filter failed ({type(error).__name__})."
+            raise AirflowFailException(f"{done} {LOOK_FIRST}") from error
+
+
+def _surely_nothing(error: GofundoError) -> bool:
+    """Whether the server surely did nothing of what it was asked."""
+    if isinstance(error, GofundoConnectionError):
+        return not error.answer_lost
+    if isinstance(error, GofundoApiError):
+        return error.status is not None and error.status < 500
+    return isinstance(error, (GofundoConfigError, GofundoAuthError, GofundoStorageError))
 
 
 class GofundoRefreshTokenOperator(GofundoBaseOperator):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError
@@ -87,7 +86,10 @@ class GofundoPublishShardsOperator(GofundoToObjectStorageOperator):
         from airflow_provider_gofundo.dataset.shard import shard_of
         from airflow_provider_gofundo.dataset.shards import publish
 
+        self.pulled = None
         planned: Any = self.shards  # rendered by now
         shards = [shard_of(shard) for shard in planned]
+        endpoints = dict.fromkeys(shard.endpoint or self.endpoint for shard in shards)
         with hook.client as client:
-            return asdict(publish(client, self._recipe(), self._directory(), shards, count=self._count()))
+            summary = publish(client, self._recipe(), self._directory(), shards, count=self._count())
+        return self._tell(context, summary, client.settings.base_url, tuple(endpoints))

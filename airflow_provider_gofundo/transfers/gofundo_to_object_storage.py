@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.operators.base import GofundoBaseOperator
+from airflow_provider_gofundo.operators.links import GofundoManifestLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_gofundo.client.client import GofundoClient
     from airflow_provider_gofundo.dataset.drift import OnDrift
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from airflow_provider_gofundo.dataset.part import Compression, FileFormat
     from airflow_provider_gofundo.dataset.privacy import UnknownFields
     from airflow_provider_gofundo.dataset.progress import Count
+    from airflow_provider_gofundo.dataset.pull import Summary
     from airflow_provider_gofundo.dataset.recipe import Recipe
     from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+    from airflow_provider_gofundo.lineage import Lineage
     from airflow_provider_gofundo.state.watermarks import SharedWatermark
 
 
@@ -54,7 +58,8 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
 
     On Airflow 3.3 and newer a retry goes on after the last finished part; elsewhere it starts over.
 
-    The XCom is a summary: path, records, pages, parts, bytes, requests, retries, seconds and more; never records.
+    The XCom is a summary: path, records, pages, parts, bytes, requests, retries, seconds and more; never records. The
+    events of assets among the task's `outlets` hold the most of it, and OpenLineage is told, where it is installed.
     """
 
     template_fields: Sequence[str] = (
@@ -68,6 +73,10 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
         "gofundo_conn_id",
     )
     template_fields_renderers = {"query_params": "json"}  # noqa: RUF012  # Airflow's shape
+    operator_extra_links = (GofundoManifestLink(), *GofundoBaseOperator.operator_extra_links)
+
+    # What the last `execute` has pulled.
+    pulled: Lineage | None = None
 
     def __init__(
         self,
@@ -115,6 +124,7 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
         from airflow_provider_gofundo.dataset.shards import pull_shard
         from airflow_provider_gofundo.state.checkpoints import task_checkpoints
 
+        self.pulled = None
         recipe = self._recipe()
         recipe.check()
         path = self._directory()
@@ -126,6 +136,21 @@ class GofundoToObjectStorageOperator(GofundoBaseOperator):
                 return {"shard": shard.number, "of": shard.of, "records": share.records, "pages": share.pages}
             watermarks = self._watermarks(client, context)
             summary = pull(client, recipe, path, checkpoints=checkpoints, watermarks=watermarks, count=self._count())
+        return self._tell(context, summary, client.settings.base_url, (self.endpoint,))
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:
+        """Return what was read and written, None where nothing was."""
+        return self.pulled.facets() if self.pulled else None
+
+    def _tell(self, context: Context, summary: Summary, base_url: str, endpoints: tuple[str, ...]) -> dict[str, Any]:
+        """Tell assets and OpenLineage of a pull, and return the XCom."""
+        from airflow_provider_gofundo.assets import tell_outlets
+        from airflow_provider_gofundo.lineage import Lineage
+
+        tell_outlets(context, self, summary)
+        self.pulled = Lineage(
+            base_url=base_url, endpoints=endpoints, path=summary.path, records=summary.records, bytes=summary.bytes
+        )
         return asdict(summary)
 
     def _count(self) -> Count:
