@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from benchmarks import imports, memory, speed
+from benchmarks import imports, memory, sensors, speed
 from benchmarks.contenders import BY_NAME, CONTENDERS, Contender, python_of
 from benchmarks.speed import PAGES, PAGES_QUICK, Cell
 from benchmarks.targets import Target, of_speed
@@ -19,7 +19,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     targets: list[Target] = []
     wrong: list[str] = []
-    wanted = [options.part] if options.part else ["speed", "imports", "memory"]
+    wanted = [options.part] if options.part else ["speed", "imports", "memory", "sensors"]
     if "speed" in wanted:
         measured, wrong = grid(options)
         targets += measured
@@ -27,6 +27,8 @@ def main() -> int:
         targets += imports.measure(options.runs)
     if "memory" in wanted:
         targets += memory.measure(min(3, options.runs), memory.LONG // 10 if options.quick else memory.LONG)
+    if "sensors" in wanted:
+        targets += sensors.measure(quick=options.quick)
     print("\nTargets", *map(str, targets), *wrong, sep="\n")
     if options.quick:
         print("\nQuick: one short run of each. It shows that all of it works, and nothing about speed.")
@@ -36,7 +38,7 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What a pull costs, beside others.")
-    parser.add_argument("part", nargs="?", choices=("speed", "memory", "imports"), help="only this part")
+    parser.add_argument("part", nargs="?", choices=("speed", "memory", "imports", "sensors"), help="only this part")
     parser.add_argument("--runs", type=int, default=5, help="rounds, of which the median counts (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one round over short lists, to see that it works")
     parser.add_argument("--only", nargs="+", choices=BY_NAME, default=list(BY_NAME), help="only these contenders")

@@ -1,0 +1,186 @@
+"""The sensor's trigger: when it looks, what it makes of trouble, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_gofundo.sandbox import Sandbox
+from airflow_provider_gofundo.triggers.gofundo import GofundoTrigger
+from airflow_provider_gofundo.triggers.schedule import next_look
+from tests.fixtures import Connect, Waits, until, walking_threads
+
+LIST = "/api/donations"
+
+
+@pytest.fixture(autouse=True)
+def _connected(connect: Connect, sandbox: Sandbox) -> None:
+    connect(sandbox.url)
+
+
+def trigger(*, poke_interval: float = 0.05, timeout: float = 60, **condition: Any) -> GofundoTrigger:
+    began = datetime.now(timezone.utc)
+    return GofundoTrigger(
+        gofundo_conn_id="gofundo_default",
+        condition={"endpoint": "api/donations", **condition},
+        poke_interval=poke_interval,
+        began=began.isoformat(),
+        deadline=(began + timedelta(seconds=timeout)).isoformat(),
+    )
+
+
+async def event_of(waiting: GofundoTrigger) -> dict[str, Any]:
+    (event,) = [event.payload async for event in waiting.run()]
+    return dict(event)
+
+
+def looks(sandbox: Sandbox) -> int:
+    return sandbox.counters.requests[f"GET {LIST}"]
+
+
+def after(sandbox: Sandbox, count: int, then: Callable[[], Any]) -> None:
+    """Do something right before the answer of that number."""
+    numbers = iter(range(1, 10_000))
+    sandbox.before_each(lambda *_: then() if next(numbers) == count else None)
+
+
+def test_it_looks_until_it_is_found(sandbox: Sandbox) -> None:
+    after(sandbox, 3, lambda: sandbox.records_insert("donations", 2))
+
+    assert asyncio.run(event_of(trigger(min_records=42))) == {"status": "found", "records": 42}
+    assert looks(sandbox) == 3
+
+
+def test_another_process_goes_on_with_what_airflow_kept_of_it(sandbox: Sandbox) -> None:
+    _, kept = trigger(min_records=40).serialize()
+
+    again = GofundoTrigger(**json.loads(json.dumps(kept)))
+
+    assert asyncio.run(event_of(again)) == {"status": "found", "records": 40}
+
+
+def test_it_times_out_where_nobody_has_looked_since_a_restart_too(sandbox: Sandbox) -> None:
+    assert asyncio.run(event_of(trigger(min_records=41, timeout=0.2))) == {"status": "timeout"}
+    assert asyncio.run(event_of(trigger(min_records=41, timeout=-60))) == {"status": "timeout"}
+
+
+def test_it_looks_at_whole_intervals_after_it_began_whatever_happens() -> None:
+    assert next_look(now=1000.0, began=1000.0, interval=60) == 1060
+    assert next_look(now=1001.0, began=1000.0, interval=60) == 1060  # a new triggerer
+    assert next_look(now=1060.0, began=1000.0, interval=60) == 1120
+    assert next_look(now=1185.0, began=1000.0, interval=60) == 1240  # a look took longer than the interval
+    assert next_look(now=990.0, began=1000.0, interval=60) == 1000  # the clocks differ
+
+
+def test_it_waits_as_long_as_the_server_asks_to() -> None:
+    assert next_look(now=1000.0, began=1000.0, interval=60, wait=90) == 1120
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 503}, {"kind": "status", "status": 429}, {"kind": "drop"}, {"kind": "broken_json"}],
+)
+def test_trouble_that_may_pass_costs_one_request_for_each_look(
+    sandbox: Sandbox, waits: Waits, fault: dict[str, Any]
+) -> None:
+    sandbox.faults.add(fault.pop("kind"), LIST, times=3, **fault)
+
+    found = asyncio.run(event_of(trigger(min_records=40)))
+
+    assert found["status"] == "found"
+    assert looks(sandbox) == 4
+    assert waits == []  # none was sent again within a look
+
+
+def test_a_token_that_was_revoked_is_renewed_within_one_look(sandbox: Sandbox) -> None:
+    first = True
+
+    def revoke_then_insert(*_: Any) -> None:
+        nonlocal first
+        if first:
+            sandbox.revoke_all()
+        else:
+            sandbox.records_insert("donations")
+        first = False
+
+    sandbox.before_each(revoke_then_insert)
+
+    assert asyncio.run(event_of(trigger(min_records=41)))["status"] == "found"
+    assert (looks(sandbox), sandbox.counters.grants["client_credentials"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"password": "wrong"}, "GofundoAuthError"),
+        ({"extra": {"timeout": "soon"}}, "GofundoConfigError"),
+        ({"extra": {"grant_type": "refresh_token"}}, "GofundoConfigError"),
+    ],
+)
+def test_what_cannot_heal_ends_it_at_once_with_its_sentence(
+    sandbox: Sandbox, connect: Connect, fields: dict[str, Any], error: str
+) -> None:
+    connect(sandbox.url, **fields)
+
+    failed = asyncio.run(event_of(trigger(min_records=1)))
+
+    assert (failed["status"], failed["error"]) == ("failed", error)
+    assert failed["text"].endswith(".")
+    assert "wrong" not in json.dumps(failed)
+    assert looks(sandbox) == 0
+
+
+def test_a_path_that_does_not_exist_ends_it_at_once(sandbox: Sandbox) -> None:
+    failed = asyncio.run(event_of(trigger(min_records=1, endpoint="api/no-such-list")))
+
+    assert failed["error"] == "GofundoApiError"
+
+
+def test_many_of_one_connection_log_in_once_and_take_few_threads(sandbox: Sandbox) -> None:
+    most = 0
+
+    def count(*_: Any) -> None:
+        nonlocal most
+        most = max(most, len(walking_threads()))
+
+    sandbox.before_each(count)
+
+    async def all_of_them() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(event_of(trigger(min_records=40)) for _ in range(100)))
+
+    assert {event["status"] for event in asyncio.run(all_of_them())} == {"found"}
+    assert sandbox.counters.grants["client_credentials"] == 1
+    assert looks(sandbox) == 100
+    assert most <= 8
+
+
+def test_no_thread_survives_one_that_is_cancelled_in_the_middle_of_a_request(sandbox: Sandbox) -> None:
+    slow = sandbox.faults.add("slow", LIST, seconds=60)
+
+    async def cancelled() -> None:
+        waiting = asyncio.ensure_future(event_of(trigger(min_records=1)))
+        while not slow.consumed:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(cancelled())
+
+    until(lambda: not walking_threads())
+
+
+def test_the_end_of_one_is_not_the_end_of_another(sandbox: Sandbox) -> None:
+    async def both() -> dict[str, Any]:
+        other = asyncio.ensure_future(event_of(trigger(min_records=41)))
+        await event_of(trigger(min_records=40))
+        sandbox.records_insert("donations")
+        return await other
+
+    assert asyncio.run(both()) == {"status": "found", "records": 41}
+    assert sandbox.counters.grants["client_credentials"] == 1
