@@ -1,7 +1,9 @@
 # make demo    a DAG run by Airflow pulls a list from the local sandbox, and shows what landed
 # make test    the tests
 # make system  the tests that run a whole Airflow
-# make check   lint, types, floors, build, and the wheel in an empty environment
+# make browser the tests that look at Airflow in a real browser; make screenshots puts their pictures into the docs
+# make check   lint, types, floors, docs, build, and the wheel in an empty environment
+# make docs    the documentation as a site, in build/site
 # make bench   what a pull costs, beside what users would pick instead
 # make clean   remove what these made
 # Everything is installed into .venv. Another Python: make test PYTHON=python3.12 VENV=.venv312
@@ -11,7 +13,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test system check bench clean
+.PHONY: demo test system browser screenshots check docs bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml airflow_provider_gofundo/__init__.py
@@ -28,12 +30,22 @@ test: $(READY)
 system: $(READY)
 	$(BIN)/python -m pytest -m system
 
-check: $(READY)
+browser: $(READY)
+	scripts/ensure_chromium.sh
+	$(BIN)/python -m pytest -m browser
+
+screenshots: browser
+	cp build/screenshots/*.png docs/images/
+
+check: $(READY) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/check_wheel.py
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_gofundo import __version__
-from airflow_provider_gofundo.form import EXTRA_FIELDS, PLACEHOLDERS, STANDARD_LABELS
+from airflow_provider_gofundo.form import EXTRA_FIELDS, HIDDEN, PLACEHOLDERS, RELABELING
+
+ASSETS = "airflow_provider_gofundo.assets"
+ASSET_URIS = {
+    "schemes": ["gofundo"],
+    "handler": f"{ASSETS}.sanitize_uri",
+    "factory": f"{ASSETS}.create_asset",
+    "to_openlineage_converter": f"{ASSETS}.convert_asset_to_openlineage",
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -22,6 +30,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": "Gofundo", "python-modules": ["airflow_provider_gofundo.operators.gofundo"]}
         ],
+        "sensors": [{"integration-name": "Gofundo", "python-modules": ["airflow_provider_gofundo.sensors.gofundo"]}],
+        "triggers": [
+            {"integration-name": "Gofundo", "python-modules": ["airflow_provider_gofundo.triggers.gofundo"]}
+        ],
         "transfers": [
             {
                 "source-integration-name": "Gofundo",
@@ -34,6 +46,13 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_gofundo.transfers.gofundo_shards",
             },
         ],
+        "cli": ["airflow_provider_gofundo.cli.commands.get_commands"],
+        "extra-links": [
+            "airflow_provider_gofundo.operators.links.GofundoManifestLink",
+            "airflow_provider_gofundo.operators.links.GofundoConnectionLink",
+        ],
+        "asset-uris": [ASSET_URIS],
+        "dataset-uris": [ASSET_URIS],  # before Airflow 3
         "connection-types": [
             {
                 "connection-type": "gofundo",
@@ -41,11 +60,8 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "Gofundo",
                 "conn-fields": EXTRA_FIELDS,
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema"],
-                    "relabeling": {
-                        "login": STANDARD_LABELS["client_id"],
-                        "password": STANDARD_LABELS["client_secret"],
-                    },
+                    "hidden-fields": HIDDEN,
+                    "relabeling": RELABELING,
                     "placeholders": PLACEHOLDERS,
                 },
             }
