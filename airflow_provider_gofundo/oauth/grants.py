@@ -142,8 +142,8 @@ class AuthorizationCodeGrant(Grant):
     def fetch(self) -> Token:
         """Say that a person has to."""
         raise GofundoReauthorizationRequired(
-            f"Connection '{self._settings.conn_id}': somebody has to log in to Gofundo again, with "
-            "GofundoHook.authorization() as docs/authorize.md shows."
+            f"Connection '{self._settings.conn_id}': somebody has to log in to Gofundo again. Press Authorize under "
+            f"Admin > Gofundo connections, or run: airflow gofundo authorize {self._settings.conn_id}"
         )
 
     @without_frames

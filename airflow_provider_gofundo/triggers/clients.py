@@ -30,7 +30,7 @@ class _Hook(GofundoHook):
 
     @cached_property
     def settings(self) -> Settings:
-        return replace(super()._settings(), max_attempts=5)
+        return replace(super()._settings(), max_attempts=1)
 
     def _settings(self) -> Settings:
         return self.settings
