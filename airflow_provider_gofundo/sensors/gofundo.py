@@ -104,7 +104,7 @@ class GofundoSensor(GofundoBaseOperator, BaseSensorOperator):
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(f"Sensor has timed out after {self.timeout:.0f} s: {self.endpoint}.")
         if event["status"] == "failed":
-            error = getattr(exceptions, event["error"])(event["text"])
+            error = getattr(exceptions, event["error"], GofundoError)(event["text"])
             # Before Airflow 3.3 there is no retry policy.
             hopeless = isinstance(error, HOPELESS) and getattr(self, "retry_policy", None) is None
             if hopeless or self.never_fail:

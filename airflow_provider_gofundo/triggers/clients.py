@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -21,8 +21,6 @@ T = TypeVar("T")
 
 # Requests under way at the same time, for each connection. The others wait their turn without a thread.
 THREADS = 8
-
-Ask = Callable[[Callable[["GofundoClient"], T]], Awaitable[T]]
 
 
 class _Hook(GofundoHook):

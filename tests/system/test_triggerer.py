@@ -1,4 +1,4 @@
-"""Real triggerers, killed and started anew: a deferred sensor goes on, and no event is lost or told twice."""
+"""Real triggerers, killed and started anew: a deferred sensor goes on, and each record is told in one event."""
 
 from __future__ import annotations
 
@@ -164,9 +164,10 @@ def test_a_deferred_sensor_goes_on_after_its_triggerer_was_killed(airflow: Airfl
     assert sandbox.counters.grants == {"client_credentials": 1}  # worker and both triggerers
 
 
-def test_of_a_thousand_records_over_two_kills_each_is_told_once(airflow: Airflow, sandbox: Sandbox) -> None:
+def test_of_a_thousand_records_over_two_kills_each_is_told_in_exactly_one_event(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
     airflow.until("the first look", 240, lambda: looks(sandbox, "donations"))
-    time.sleep(2)
     inserted: list[int] = []
     moments = sorted(random.uniform(0, SECONDS) for _ in range(RECORDS))
     began = time.monotonic()
@@ -190,6 +191,8 @@ def test_of_a_thousand_records_over_two_kills_each_is_told_once(airflow: Airflow
     payloads = airflow.payloads()
     events = {event["id"]: event for event in payloads}
     print(f"\n{len(events)} events told of {RECORDS} records; {len(payloads) - len(events)} came twice")
+    # One that was told just before a kill may come again, as the same event.
+    assert len(payloads) - len(events) <= 2
     assert all(event == events[event["id"]] for event in payloads)
     assert sorted(key for event in events.values() for key in event["keys"]) == inserted
     assert sandbox.counters.grants == {"client_credentials": 1}
