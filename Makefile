@@ -35,7 +35,7 @@ browser: $(READY)
 	$(BIN)/python -m pytest -m browser
 
 screenshots: browser
-	cp build/screenshots/*.png docs/images/
+	for picture in docs/images/*.png; do cp build/screenshots/$${picture##*/} docs/images/; done
 
 check: $(READY) docs
 	$(BIN)/ruff check .

@@ -41,6 +41,20 @@ class GofundoHook(BaseHook):
         super().__init__(**kwargs)
         self.gofundo_conn_id = gofundo_conn_id
 
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the extra fields of the form, for Airflow before 3.2; later ones read the provider's declaration."""
+        from airflow_provider_gofundo.form_widgets import connection_form_widgets
+
+        return connection_form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the form calls the standard fields, for the same versions."""
+        from airflow_provider_gofundo.form_widgets import ui_field_behaviour
+
+        return ui_field_behaviour()
+
     @cached_property
     def client(self) -> GofundoClient:
         """The client of this connection. It logs in with its first request."""

@@ -25,7 +25,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
-PATIENCE = 120_000  # milliseconds
+PATIENCE = 60_000  # milliseconds
 
 
 @pytest.fixture(scope="session")
@@ -104,8 +104,10 @@ def page(open_as: Open) -> Page:
 
 
 def photograph(page: Page, name: str, *, dark: bool = False) -> None:
-    """Keep a picture of what is in the window, without the empty part below it; if asked, of its dark look too."""
-    height = page.evaluate("(document.querySelector('main')?.getBoundingClientRect().bottom ?? innerHeight - 8) + 8")
+    """Keep a picture of what is in the window, without the emptiness below it; if asked, of its dark look too."""
+    height = page.evaluate(
+        "(document.querySelector('main')?.getBoundingClientRect().bottom ?? innerHeight - 24) + 24"
+    )
     clip: Any = {"x": 0, "y": 0, "width": 1280, "height": height}
     page.screenshot(path=PICTURES / f"{name}.png", clip=clip, full_page=True, animations="disabled")
     if dark:

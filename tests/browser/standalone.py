@@ -20,6 +20,8 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
+from airflow_provider_gofundo.form import EXTRA_FIELDS
+
 PASSWORDS = {"admin": "admin-password", "viewer": "viewer-password"}
 
 
@@ -101,19 +103,32 @@ class Standalone:
         )
 
     def add_connection(self, conn_id: str, host: str, login: str, password: str, **extra: Any) -> None:
+        """Add one as the form does: with every field, the unset ones as null. It shows no others in an edit."""
         at = urlsplit(host)
         body = {
             "connection_id": conn_id, "conn_type": "gofundo", "login": login, "password": password,
-            "host": f"{at.scheme}://{at.hostname}", "port": at.port, "extra": json.dumps(extra),
+            "host": f"{at.scheme}://{at.hostname}", "port": at.port, "extra": json.dumps({**dict.fromkeys(EXTRA_FIELDS), **extra}),
         }  # fmt: skip
         self.api("POST", "connections", json=body).raise_for_status()
 
     def secrets_of(self, conn_id: str) -> dict[str, Any]:
         """What the database holds of a connection, decrypted: no page and no API tells that."""
+        password, extra = self._stored("SELECT password, extra FROM connection WHERE conn_id = ?", conn_id)
+        return {"password": password, **json.loads(extra)}
+
+    def tokens_of(self, conn_id: str) -> tuple[str, str]:
+        """The access and the refresh token that the tasks use."""
+        (record,) = self._stored("SELECT val FROM variable WHERE key = ?", f"gofundo_token__{conn_id}")
+        tokens = json.loads(record)
+        return tokens["access_token"], tokens["refresh_token"]
+
+    def logs(self) -> str:
+        """Everything that any of its processes and tasks wrote."""
+        tasks = "".join(file.read_text() for file in (self._home / "logs").rglob("*.log"))
+        return self.log.read_text() + tasks
+
+    def _stored(self, query: str, key: str) -> list[str]:
         with closing(sqlite3.connect(self._home / "airflow.db")) as database:
-            query = "SELECT password, extra FROM connection WHERE conn_id = ?"
-            password, extra = database.execute(query, (conn_id,)).fetchone()
-        return {
-            "password": self._fernet.decrypt(password.encode()).decode(),
-            **json.loads(self._fernet.decrypt(extra.encode())),
-        }
+            return [
+                self._fernet.decrypt(text.encode()).decode() for text in database.execute(query, (key,)).fetchone()
+            ]

@@ -29,15 +29,19 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 def test_a_dag_works_with_the_login_that_somebody_made_in_the_browser(
     page: Page, gofundo: Sandbox, airflow: Standalone
 ) -> None:
-    before = Counter(gofundo.counters.grants)
-
     add_through_the_form(page, gofundo, airflow)
     edit_without_touching_the_secret(page, airflow)
-    authorize(page, gofundo)
+    before = Counter(gofundo.counters.grants)
+    shown = authorize(page, gofundo)
     run = run_to_its_end(page, airflow)
+    shown += see_what_it_did(page, airflow, run)
 
-    see_what_it_did(page, airflow, run)
     assert Counter(gofundo.counters.grants) - before == {"authorization_code": 1}
+    logs = airflow.logs()
+    assert "api/donations: complete. 200 records" in logs
+    for token in airflow.tokens_of("gofundo_web"):
+        assert token not in shown
+        assert token not in logs
 
 
 def add_through_the_form(page: Page, gofundo: Sandbox, airflow: Standalone) -> None:
@@ -60,27 +64,32 @@ def edit_without_touching_the_secret(page: Page, airflow: Standalone) -> None:
     assert airflow.secrets_of("gofundo_web")["password"] == "secret-web-3"
 
 
-def authorize(page: Page, gofundo: Sandbox) -> None:
+def authorize(page: Page, gofundo: Sandbox) -> str:
+    """Log in to Gofundo; returns what the pages were made of."""
     page.get_by_role("button", name="Admin").click()
     with page.expect_popup() as popup:
         page.get_by_role("menuitem", name="Gofundo connections").click()
     ours = popup.value
     expect(ours.get_by_role("row").filter(has_text="gofundo_web")).to_contain_text("No token yet")
     ours.get_by_role("link", name="gofundo_web").click()
-    photograph(ours, "connection-page", dark=True)
+    photograph(ours, "connection-page")
     ours.get_by_role("button", name="Authorize").click()
     consent(ours, gofundo, "Approve")
 
     expect(ours.get_by_role("status")).to_contain_text("Logged in.")
     photograph(ours, "authorized", dark=True)
+    shown = ours.content()
     assert "code=" not in ours.url
     ours.get_by_role("button", name="Check").click()
     expect(ours.get_by_role("status")).to_contain_text("Check: all is well")
-    photograph(ours, "checked", dark=True)
+    photograph(ours, "checked")
+    shown += ours.content()
     ours.get_by_role("link", name="Gofundo connections").click()
     expect(ours.get_by_role("row").filter(has_text="gofundo_web")).to_contain_text("user admin on the Authorize page")
     photograph(ours, "connections-page", dark=True)
+    shown += ours.content()
     ours.close()
+    return shown
 
 
 def consent(page: Page, gofundo: Sandbox, button: str) -> None:
@@ -104,36 +113,40 @@ def run_to_its_end(page: Page, airflow: Standalone) -> str:
     return run
 
 
-def see_what_it_did(page: Page, airflow: Standalone, run: str) -> None:
+def see_what_it_did(page: Page, airflow: Standalone, run: str) -> str:
+    """Look at the task's XCom and follow its links; returns what the pages were made of."""
     page.goto(f"{airflow.url}{run}/tasks/pull/xcom")
     page.get_by_role("button", name="Expand all").click()
     summary = page.get_by_role("row").filter(has_text="return_value")
     expect(summary).to_contain_text('"records": 200')
     expect(summary).to_contain_text("_manifest.json")
     photograph(page, "task-xcom")
+    shown = page.content()
 
     page.goto(f"{airflow.url}{run}/tasks/pull/details")
     links = page.get_by_role("link")
     expect(links.filter(has_text="Manifest")).to_have_attribute("href", re.compile("/tasks/pull/xcom$"))
+    page.set_viewport_size({"width": 1280, "height": 480})
     photograph(page, "task-links")
     links.filter(has_text="Gofundo connection").click()
     expect(page.get_by_role("heading", name="gofundo_web")).to_be_visible()
     expect(page.get_by_text("user admin on the Authorize page")).to_be_visible()
+    return shown + page.content()
 
 
 def test_a_consent_denied_is_a_clear_page_and_stores_nothing(
     page: Page, gofundo: Sandbox, airflow: Standalone
 ) -> None:
     extra = {"grant_type": "authorization_code", "redirect_uri": f"{airflow.url}/gofundo/callback"}
-    airflow.add_connection("declined", gofundo.url, "3", "secret-web-3", **extra)
+    airflow.add_connection("unwilling", gofundo.url, "3", "secret-web-3", **extra)
 
-    page.goto(f"{airflow.url}/gofundo/connections/declined")
+    page.goto(f"{airflow.url}/gofundo/connections/unwilling")
     page.get_by_role("button", name="Authorize").click()
     consent(page, gofundo, "Deny")
 
-    expect(page.get_by_role("heading", name="Declined")).to_be_visible()
+    expect(page.get_by_role("heading", name="Declined", exact=True)).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was changed.")
-    photograph(page, "denied", dark=True)
+    photograph(page, "denied")
     page.get_by_role("link", name="To the connection").click()
     expect(page.get_by_text("No token yet")).to_be_visible()
 
