@@ -89,7 +89,7 @@ def standing(state: LoginState, now: datetime) -> str:
         first = "press Authorize" if state.grant_type == "authorization_code" else "the first request gets one"
         return f"No token yet: {first}."
     if state.valid_until is None or now < state.valid_until:
-        return "Valid."
+        return "The token is good."
     if state.refreshable_until is not None and now < state.refreshable_until:
         return "The token has ended; the next request refreshes it."
     return f"The token has ended: {'the next request gets another' if by_itself else person}."

@@ -75,7 +75,7 @@ def test_the_list_shows_every_gofundo_connection_with_what_is_known_of_its_login
     rows = {row[0]: row for row in (cells_of(row) for row in page.split("<tr>")[2:])}
     assert rows.keys() >= {"machine", "broken", web}
     assert "postgres" not in rows
-    assert rows["machine"][1:3] == ["client_credentials", "Valid."]
+    assert rows["machine"][1:3] == ["client_credentials", "The token is good."]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", rows["machine"][3])
     assert rows["machine"][6] == "the command line"
     assert "begins with http://" in rows["broken"][2]
