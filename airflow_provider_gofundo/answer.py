@@ -21,6 +21,7 @@ from airflow_provider_gofundo.exceptions import (
 
 T = TypeVar("T")
 
+_SHOWN = re.compile(r"[\w/.+ -]{1,80}", re.ASCII)
 _FIELD = re.compile(r"[A-Za-z_]\w{0,60}", re.ASCII)
 
 _ADVICE = {
@@ -105,6 +106,8 @@ def decode(
         damaged = is_json(response)
         fault = "broken JSON" if damaged else "no JSON"
     media_type = _media_type(response) or "no content type"
+    if not _SHOWN.fullmatch(media_type):
+        media_type = "an odd content type"
     raise GofundoResponseError(
         f"{method} {path} answered {response.status_code} with {fault}: {media_type}, {len(body):,} bytes. "
         + ("It was damaged on the way." if damaged else "Check endpoint, and Host in the connection."),

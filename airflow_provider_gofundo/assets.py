@@ -24,11 +24,12 @@ def create_asset(*, host: str, endpoint: str, extra: dict[str, Any] | None = Non
     """
     Return the asset of a list, such as `create_asset(host="gofundo.nl", endpoint="api/donations")`.
 
-    `host` is the connection's, with its port where it has one. Nothing is looked up, so a DAG file may say it.
+    `host` is the connection's Host, with its port where it has one. Nothing is looked up, so a DAG file may say it.
     """
     from airflow.providers.common.compat.sdk import Asset
 
-    return Asset(uri=f"{SCHEME}://{host}/{endpoint.strip('/')}", extra=extra)
+    uri = sanitize_uri(urlsplit(f"{SCHEME}://{host.rpartition('://')[2].strip('/')}/{endpoint.strip('/')}"))
+    return Asset(uri=uri.geturl(), extra=extra)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

@@ -1,5 +1,5 @@
 """
-The one door to the network: sessions that can reach the connection's own server and nothing else.
+Transport: sessions that can reach the connection's own server and nothing else.
 
 Everything that is sent, token requests included, leaves through `ApiAdapter`, so a timeout, the private CA, the
 refusal of redirects and of other hosts, and errors without a request inside hold everywhere.
@@ -8,41 +8,22 @@ refusal of redirects and of other hosts, and errors without a request inside hol
 from __future__ import annotations
 
 import functools
-import io
 import logging
-import os
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 from requests_oauthlib import OAuth2Session
-from urllib3 import HTTPConnectionPool, ProxyManager, Timeout
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as UrlTimeout
 
 from airflow_provider_gofundo import __version__
-from airflow_provider_gofundo.address import host_of, https_form, resolve, shown_path
+from airflow_provider_gofundo.adapter import ApiAdapter
+from airflow_provider_gofundo.address import https_form, resolve, shown_path
 from airflow_provider_gofundo.exceptions import (
     GofundoConfigError,
-    GofundoError,
     without_frames,
 )
 from airflow_provider_gofundo.settings import Settings
-from airflow_provider_gofundo.trouble import explain, redirected
-from airflow_provider_gofundo.wires import Wires
-
-# An answer is read for this many times Timeout at most, and up to this many bytes.
-PATIENCE, LARGEST = 10, 512 * 1024**2
-
-# Variables that name the PEM file of a private CA, as requests knows them.
-BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-
-# Connections that may be kept open; so many requests may be under way at the same time.
-MOST_AT_ONCE = 32
 
 USER_AGENT = f"airflow-provider-gofundo/{__version__}"
 
@@ -73,122 +54,6 @@ def _discreetly(method: F) -> F:
             _discreet.reset(before)
 
     return wrapper  # type: ignore[return-value]  # a wrapper has its method's signature; ParamSpec loses overloads
-
-
-class ApiAdapter(HTTPAdapter):
-    """
-    Sends requests to the connection's own origin, and nothing to any other.
-
-    requests-oauthlib refuses plain http unless a variable switches its check off for the whole process. A
-    sandbox on loopback is therefore called https up to here, and http on the wire.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._origin = https_form(settings.base_url) + "/"
-        self._plain = settings.base_url.startswith("http://")
-        # Asked for once, not for every request as requests does.
-        self._proxies = {} if self._plain else get_environ_proxies(settings.base_url)
-        self._verify = settings.ca_bundle or next(filter(None, map(os.environ.get, BUNDLES)), True)
-        self._wires = Wires()
-        self._pool: HTTPConnectionPool | None = None
-        super().__init__(pool_connections=1, pool_maxsize=MOST_AT_ONCE)
-        self.poolmanager.pool_classes_by_scheme = self._wires.pools
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
-        """Return the pools of connections through a proxy, as HTTPAdapter makes them."""
-        manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._wires.pools
-        return manager
-
-    def close(self) -> None:
-        """Close the connections that are kept open, also where a failed exchange holds on to their pool."""
-        self._pool = None
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118  # it does not iterate
-                manager.pools[key].close()
-        super().close()
-
-    def abort(self) -> None:
-        """
-        Cut every connection, also in the middle of an exchange of another thread, which then fails at once.
-
-        One that is being made is cut once it is made. The next ones are cut as well: there is no way back.
-        """
-        self._wires.cut()
-
-    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
-        """Send it, read the whole answer, and turn what went wrong into an error of ours."""
-        method, path = str(request.method), shown_path(request.url)
-        if not (request.url or "").startswith(self._origin):
-            raise GofundoConfigError(
-                f"Refused to call {host_of(request.url)}: the token goes to {self._settings.base_url} only."
-            )
-        timeout = options.get("timeout") or self._settings.timeout
-        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        pool = self._pool_for(request, options)
-        failure: GofundoError | None = None
-        try:
-            # HTTPAdapter.send comes down to this call, and spends as much again on what is the same every time.
-            raw = pool.urlopen(
-                method,
-                request.path_url,
-                body=request.body,
-                headers=request.headers,
-                redirect=False,
-                retries=self.max_retries,
-                timeout=Timeout(connect=connect, read=read),
-                chunked=request.body is not None and "Content-Length" not in request.headers,
-                preload_content=False,
-                decode_content=False,
-            )
-            response = self.build_response(request, raw)
-            response.url = self._settings.base_url + response.url[len(self._origin) - 1 :]
-            if not response.is_redirect:
-                _read(response, time.monotonic() + PATIENCE * self._settings.timeout)
-        except (HTTPError, OSError) as error:
-            failure = explain(error, method, path, self._settings)
-        # Raised out here: inside the except clause the error would carry the request and its secrets along.
-        if failure:
-            raise failure
-        if response.is_redirect:
-            response.close()
-            raise redirected(response, method, path)
-        return response
-
-    def _pool_for(self, request: requests.PreparedRequest, options: Mapping[str, Any]) -> HTTPConnectionPool:
-        """The connections to the one origin: looked up once, unless a caller of the session has wishes."""
-        verify, cert, proxies = options.get("verify", True), options.get("cert"), options.get("proxies")
-        usual = verify is True and not (cert or proxies)
-        if usual and self._pool is not None:
-            return self._pool
-        if self._plain:
-            pool = cast("HTTPConnectionPool", self.poolmanager.connection_from_url(self._settings.base_url))
-        else:
-            verify = self._verify if verify is True else verify
-            way = self.get_connection_with_tls_context(request, verify, proxies=proxies or self._proxies, cert=cert)
-            pool = cast("HTTPConnectionPool", way)
-            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # requests has no types
-        if usual:
-            self._pool = pool
-        return pool
-
-
-def _read(response: requests.Response, deadline: float) -> None:
-    """
-    Read the whole answer, as it comes, within bounds of time and size.
-
-    Here, so that a cut-off answer is one of our errors too. `raw.read1` returns what has arrived: any other way to
-    read waits for as long as a server sends a byte now and then.
-    """
-    raw, body = response.raw, bytearray()
-    while chunk := raw.read1(65536, decode_content=True):
-        body += chunk
-        if len(body) > LARGEST or time.monotonic() > deadline:
-            raw.close()
-            raise UrlTimeout
-    raw.release_conn()
-    response.raw = io.BytesIO(body)
 
 
 class ApiSession(OAuth2Session):

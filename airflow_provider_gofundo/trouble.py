@@ -24,6 +24,7 @@ from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoConne
 from airflow_provider_gofundo.settings import Settings
 
 # What may be shown of the path of a redirect: what looks like a route, and nothing that may be somebody's name.
+_HOST = re.compile(r"[a-z0-9.:\[\]_-]*", re.IGNORECASE)
 _ROUTE = re.compile(r"[a-z0-9/_-]*", re.IGNORECASE)
 
 
@@ -49,7 +50,11 @@ def explain(
     if isinstance(reason, (ConnectTimeoutError, NewConnectionError)):
         return GofundoConnectionError(f"Cannot connect to {host}. Check Host and Port.", retry_in=0)
     if isinstance(reason, ProxyError):
-        return GofundoConnectionError(f"The proxy on the way to {host} failed. Check HTTPS_PROXY.", retry_in=0)
+        # urllib3 says so of an answer that was lost behind a proxy as well.
+        inner = reason.original_error
+        refused = isinstance(inner, (ConnectTimeoutError, NewConnectionError)) or "Tunnel connection" in str(inner)
+        text = f"The proxy on the way to {host} failed. Check HTTPS_PROXY."
+        return GofundoConnectionError(text, retry_in=0 if refused else None, answer_lost=not refused)
     if isinstance(reason, SSLError):
         happened = "TLS broke off, or is not spoken there (a sandbox on this machine wants http://), with"
     elif isinstance(reason, UrlTimeout):
@@ -57,6 +62,14 @@ def explain(
     else:
         happened = "Cut off by"
     return GofundoConnectionError(f"{happened} {host}.", answer_lost=True)
+
+
+def no_way(method: str, path: str, settings: Settings) -> GofundoConfigError:
+    """Return the error for a proxy or a CA that cannot be used at all. Their addresses may hold a password."""
+    return GofundoConfigError(
+        f"There is no way to {settings.base_url} ({method} {path}): the proxy in HTTPS_PROXY or ALL_PROXY is no "
+        "usable address (SOCKS needs requests[socks]), or the file in CA bundle or REQUESTS_CA_BUNDLE is not there."
+    )
 
 
 def redirected(response: requests.Response, method: str, path: str) -> GofundoResponseError:
@@ -76,6 +89,8 @@ def _where(response: requests.Response) -> str:
     except ValueError:
         return "what is no address"
     host = target.netloc.rpartition("@")[2]
+    if not _HOST.fullmatch(host):
+        return "what is no address"
     route = target.path if _ROUTE.fullmatch(target.path) else f"/{target.path.split('/')[1]}/…"
     if not _ROUTE.fullmatch(route.removesuffix("/…")):
         route = "/…"

@@ -48,6 +48,7 @@ class Wires:
 
 
 def _shut(wire: socket.socket | None) -> None:
+    wire = getattr(wire, "socket", wire)  # through a proxy TLS lies in TLS, and the socket inside
     if wire is not None:
         with suppress(OSError):  # closed meanwhile
             # Past TLS, whose own way to close waits for the other side.

@@ -183,3 +183,13 @@ def test_a_pull_that_fails_tells_nothing(events_of: Any, sandbox: Sandbox) -> No
 
     with create_session() as session:
         assert session.query(AssetEvent).filter_by(source_dag_id="fails").all() == []
+
+
+@pytest.mark.parametrize("host", ["gofundo.nl", "https://gofundo.nl", "https://GOFUNDO.nl:443/"])
+def test_an_asset_is_named_by_the_host_as_the_connection_has_it(host: str) -> None:
+    assert create_asset(host=host, endpoint="/api/donations/").uri == "gofundo://gofundo.nl/api/donations"
+
+
+def test_an_asset_with_a_password_is_refused_before_it_is_one() -> None:
+    with pytest.raises(ValueError, match="no password"):
+        create_asset(host="user:pass-word@gofundo.nl", endpoint="api/donations")

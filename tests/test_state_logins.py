@@ -62,6 +62,13 @@ def test_a_login_of_other_credentials_is_not_known(monkeypatch: pytest.MonkeyPat
     assert login_state("changed") == LoginState(conn_id="changed", grant_type="client_credentials")
 
 
+def test_a_chain_that_nobody_got_a_token_of_is_no_login_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, "begun", grant_type="refresh_token", refresh_token="the-first-of-its-chain")
+    shared_login(settings_of("begun"))[0].save(Token.seed("the-first-of-its-chain", at=NOW))
+
+    assert login_state("begun") == LoginState(conn_id="begun", grant_type="refresh_token")
+
+
 def test_of_a_login_that_is_not_shared_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "alone", share_login=False)
 

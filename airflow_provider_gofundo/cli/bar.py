@@ -28,7 +28,7 @@ def bar(
     """
     first = next(walk(client, endpoint, query_params=query_params, parallel=1))
     before = client.traffic
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("pages"))
     with Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console or Console(stderr=True), transient=True
     ) as progress:

@@ -50,12 +50,12 @@ def command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
 
 def say(text: str = "") -> None:
     """Print a line of output."""
-    print(text, flush=True)  # noqa: T201  # a command's output
+    print(printable(text), flush=True)  # noqa: T201  # a command's output
 
 
 def complain(text: str) -> None:
     """Print what is not output."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # a command's output
+    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201  # a command's output
 
 
 def hook_of(conn_id: str) -> GofundoHook:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from airflow_provider_gofundo.exceptions import GofundoStorageError
 from airflow_provider_gofundo.oauth.token import now
+
+log = logging.getLogger(__name__)
 
 # Seconds to wait at least between writing one's own name and reading which name stands there.
 SETTLE = 1.0
@@ -78,7 +82,14 @@ class Lease:
         self._name = secrets.token_hex(8)
 
     def acquire(self) -> bool:
-        """Try to become the holder; says whether it did. Takes a second or more."""
+        """Try to become the holder; says whether it did. Takes a second or more. GofundoStorageError."""
+        try:
+            return self._acquire()
+        except Exception as error:  # noqa: BLE001  # what comes depends on the cell
+            reason = type(error).__name__
+        raise GofundoStorageError(f"Whose turn it is could not be read from Airflow's stores ({reason}).")
+
+    def _acquire(self) -> bool:
         if self._holder() not in (None, self._name):
             return False
         began = time.monotonic()
@@ -89,9 +100,14 @@ class Lease:
         return self._holder() in (self._name, None)
 
     def release(self) -> None:
-        """Give it back, if it is still ours."""
-        if self._holder() == self._name:
-            self._cell.write("")
+        """Give it back, if it is still ours. Where that fails it ends by itself."""
+        try:
+            if self._holder() == self._name:
+                self._cell.write("")
+        except Exception as error:  # noqa: BLE001  # as above
+            log.warning(
+                "A turn could not be given back (%s); it ends within %.0f s.", type(error).__name__, self.life
+            )
 
     def _holder(self) -> str | None:
         """Whose name stands there, unless its time is over, or lies further ahead than any turn lasts."""

@@ -10,11 +10,11 @@ from itertools import count
 from threading import Event
 from typing import Any
 
+from airflow_provider_gofundo.adapter import MOST_AT_ONCE
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoResponseError
 from airflow_provider_gofundo.pages.ahead import in_parallel, in_turn, threads
 from airflow_provider_gofundo.pages.shapes import Page, Step, read_page
-from airflow_provider_gofundo.transport import MOST_AT_ONCE
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 # With "token" in its name Airflow masks the value wherever it shows it.
 PREFIX = "gofundo_token__"
+TURN = "gofundo_turn__"
 
 _renewer: ContextVar[str] = ContextVar("gofundo_renewer", default="")
 
@@ -26,7 +27,7 @@ _renewer: ContextVar[str] = ContextVar("gofundo_renewer", default="")
 def shared_login(settings: Settings) -> tuple[SharedTokenStore, Lease]:
     """Return the store that all workers share for this connection, and whose turn it is to ask for a new token."""
     token: Cell = VariableCell(PREFIX + settings.conn_id)
-    turn: Cell = VariableCell(f"{PREFIX}{settings.conn_id}__turn")
+    turn: Cell = VariableCell(f"{TURN}{settings.conn_id}")
     if settings.grant_type in ("client_credentials", "password"):
         # These can log in anew; a chain lives in its Variable, and without it is better told so than begun again.
         token, turn = OrMemory(token), OrMemory(turn)

@@ -61,7 +61,7 @@ def login_state(conn_id: str) -> LoginState:
         return LoginState(**known, problem=f"Airflow's Variables cannot be read ({type(error).__name__}).")
     fingerprint = record.fingerprint(settings)
     token = record.load(text, fingerprint)
-    if token is None:
+    if token is None or not token.access_token:  # a chain may have begun with nothing but a refresh token
         return LoginState(**known)
     return LoginState(
         **known,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -36,6 +39,9 @@ from airflow_provider_gofundo.ui.access import (
 log = logging.getLogger(__name__)
 
 router = APIRouter()
+
+# Of those who wait for a Gofundo server, at the same time.
+_turns = BoundedSemaphore(4)
 
 
 def the_time() -> datetime:
@@ -76,28 +82,28 @@ def connections(request: Request, user: GetUserDep, time: Now) -> Response:
     return pages.page(request, "connections.html", title="Gofundo connections", rows=rows)
 
 
-@router.get("/connections/{connection_id}")
+@router.get("/connections/{connection_id:path}")
 def connection(request: Request, connection_id: str, user: GetUserDep, time: Now, authorized: str = "") -> Response:
     """Show one connection, with its buttons."""
     _require_ours(user, connection_id)
     return _connection_page(request, user, connection_id, time, authorized=bool(authorized))
 
 
-@router.post("/connections/{connection_id}/check")
+@router.post("/connections/{connection_id:path}/check")
 def check(request: Request, connection_id: str, user: GetUserDep, time: Now, form_token: FormToken = "") -> Response:
     """Walk through everything that a login needs, and show what was found."""
     _require_ours(user, connection_id)
     require_own_press(request, user, connection_id, form_token, time)
     try:
         hook = GofundoHook(connection_id)
-        with hook.client:
+        with _a_turn(), hook.client:
             findings = list(hook.checkup())
     except GofundoError as error:
         raise Refused(409, "Check: it fails", str(error), conn_id=connection_id) from None
     return _connection_page(request, user, connection_id, time, findings=findings)
 
 
-@router.post("/connections/{connection_id}/authorize")
+@router.post("/connections/{connection_id:path}/authorize")
 def authorize(
     request: Request, connection_id: str, user: GetUserDep, time: Now, form_token: FormToken = ""
 ) -> Response:
@@ -119,9 +125,21 @@ def callback(request: Request, user: GetUserDep, time: Now, state: str = "", err
     flow.take(login, state, time)
     if error:
         raise flow.denied(error, login.conn_id)
-    flow.finish(str(request.url), state, login, user)
+    with _a_turn():
+        flow.finish(request, state, login, user)
     log.info("Connection %s was authorised on the Authorize page.", login.conn_id)
     return pages.see_other(f"{pages.path_of(request, login.conn_id)}?authorized=1")
+
+
+@contextmanager
+def _a_turn() -> Iterator[None]:
+    """Keep a silent server from taking all threads that these pages share with Airflow."""
+    if not _turns.acquire(blocking=False):
+        raise Refused(503, "Too busy", "Others are waiting for Gofundo just now. Try again in a minute.")
+    try:
+        yield
+    finally:
+        _turns.release()
 
 
 def _require_ours(user: Any, conn_id: str) -> None:
@@ -146,8 +164,9 @@ def _connection_page(
     if state.grant_type == "authorization_code":
         settings = settings_of(conn_id)
         hindrance = flow.hindrance(request, settings)
-        # Chromium holds a form to its targets through every redirect: to Gofundo, and back.
-        targets = (settings.base_url, settings.redirect_uri or settings.base_url)
+        # Chromium holds a form to its targets through every redirect: to Gofundo, a login elsewhere, and back.
+        if not hindrance:
+            targets = ("https:", pages.origin(settings.base_url), pages.origin(settings.redirect_uri or ""))
     return pages.page(
         request,
         "connection.html",

@@ -58,7 +58,7 @@ def begin(request: Request, user: Any, conn_id: str, time: datetime) -> str:
         user_id=str(user.get_id()),
         conn_id=conn_id,
         fingerprint=fingerprint(settings),
-        code_verifier=begun.code_verifier,
+        verifier_token=begun.code_verifier,
         made=time,
     ).keep(begun.state)
     return begun.url
@@ -89,14 +89,15 @@ def take(login: pending.PendingLogin, state: str, time: datetime) -> None:
         raise Refused(400, "This login took too long", text, conn_id=login.conn_id)
 
 
-def finish(url: str, state: str, login: pending.PendingLogin, user: Any) -> None:
+def finish(request: Request, state: str, login: pending.PendingLogin, user: Any) -> None:
     """Exchange the code that the browser brought for a token, which all workers use from then on."""
-    begun = AuthorizationRequest(url="", state=state, code_verifier=login.code_verifier)
+    begun = AuthorizationRequest(url="", state=state, code_verifier=login.verifier_token)
     try:
-        if fingerprint(settings_of(login.conn_id)) != login.fingerprint:
+        settings = settings_of(login.conn_id)
+        if fingerprint(settings) != login.fingerprint or hindrance(request, settings):
             raise GofundoConfigError("The connection was changed meanwhile. Press Authorize again.")
         with renewing_as(f"user {user.get_name()} on the Authorize page"):
-            GofundoHook(login.conn_id).authorize(begun, url)
+            GofundoHook(login.conn_id).authorize(begun, str(request.url))
     except GofundoError as error:
         status = 400 if isinstance(error, (GofundoAuthError, GofundoConfigError)) else 502
         text = f"{error} No token was stored. The code is used up: to try again, press Authorize again."

@@ -35,11 +35,11 @@ def page(
     referrer: str = "same-origin",
     **values: Any,
 ) -> HTMLResponse:
-    """Render one. `form_targets` are the origins that its forms may end at, besides our own."""
+    """Render one. `form_targets` are where its forms may end, besides here, as CSP writes it."""
     nonce = secrets.token_urlsafe(16)
     html = _TEMPLATES.get_template(template).render(prefix=prefix(request), nonce=nonce, **values)
     answer = HTMLResponse(html, status, headers=_headers(referrer))
-    targets = " ".join(["'self'", *sorted({origin(url) for url in form_targets})])
+    targets = " ".join(["'self'", *dict.fromkeys(form_targets)])
     answer.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; form-action {targets}; base-uri 'none'; "
         "frame-ancestors 'none'"

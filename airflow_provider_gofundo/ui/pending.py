@@ -31,7 +31,7 @@ class PendingLogin:
     user_id: str
     conn_id: str
     fingerprint: str
-    code_verifier: str = field(repr=False)
+    verifier_token: str = field(repr=False)  # Airflow before 3.3 masks JSON by the names in it
     made: datetime
 
     def keep(self, state: str) -> None:

@@ -13,8 +13,9 @@ from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.cli.conftest import Run
 from tests.dataset.reader import lake, trust
-from tests.fixtures import Connect, until
+from tests.fixtures import ClientOf, Connect, until
 from tests.leaks import SECRETS, leaks
+from tests.replay import Answer, Replay
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,14 @@ def test_the_bar_of_a_list_without_a_last_page_counts(client: GofundoClient) -> 
     with bar(client, "api/cursor-paginate/donations", {}, console=terminal):
         client.request("GET", "api/cursor-paginate/donations")
         until(lambda: "1/?" in screen.getvalue())
+
+
+def test_the_bar_takes_no_endpoint_for_markup(replay: Replay, client_of: ClientOf) -> None:
+    replay.answer(Answer(body=b'{"data": []}'))
+    screen = io.StringIO()
+
+    with bar(client_of(replay.url), "api/x[/red]", {}, console=Console(file=screen, force_terminal=True, width=120)):
+        until(lambda: "api/x[/red]" in screen.getvalue())
 
 
 def test_the_bar_says_what_is_wrong_before_a_pull_begins(sandbox: Sandbox, client: GofundoClient) -> None:

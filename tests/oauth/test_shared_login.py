@@ -246,6 +246,28 @@ def test_the_wait_before_looking_again_is_longer_than_a_write_takes() -> None:
     assert waits[1] >= 1.5
 
 
+def test_a_turn_that_cannot_be_written_is_an_error_of_ours_and_one_that_cannot_be_given_back_ends_by_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(Cell):
+        fails = False
+
+        def write(self, text: str) -> None:
+            if self.fails:
+                raise OSError("database is locked")
+            super().write(text)
+
+    cell = Failing()
+    turn = Lease(cell, life=60, sleep=lambda _: None)
+    assert turn.acquire()
+
+    cell.fails = True
+    turn.release()
+    assert "could not be given back (OSError)" in caplog.text
+    with pytest.raises(GofundoStorageError, match="OSError"):
+        turn.acquire()
+
+
 @pytest.mark.parametrize("text", ["abc 9999-01-01T00:00:00+00:00", "x", "abc not-a-time", "abc 2026-11-23T00:00:00"])
 def test_a_turn_that_nobody_can_have_is_not_waited_for(text: str) -> None:
     assert Lease(Cell(text), life=60, sleep=lambda _: None).acquire()

@@ -102,7 +102,7 @@ def _airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     init_auth_manager()
     yield
     with create_session() as session:  # nobody else has this key
-        session.execute(delete(Variable).where(Variable.key.startswith("gofundo_token")))
+        session.execute(delete(Variable).where(Variable.key.startswith("gofundo_t")))
     get_fernet.cache_clear()
     purge_cached_app()
 
@@ -170,7 +170,7 @@ def _sent_to(sandbox: Sandbox) -> set[str]:
     with create_session() as session:
         waiting = [row.val for row in session.query(Variable) if row.key.startswith("gofundo_token_pending__")]
     finished = {seen.form["code_verifier"] for seen in sandbox.requests if "code_verifier" in seen.form}
-    return finished | {json.loads(text)["code_verifier"] for text in waiting if text.startswith("{")}
+    return finished | {json.loads(text)["verifier_token"] for text in waiting if text.startswith("{")}
 
 
 @pytest.fixture

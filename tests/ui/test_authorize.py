@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
+from sqlalchemy import delete
 
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.sandbox import Sandbox
@@ -198,7 +200,7 @@ def test_logins_that_nobody_came_back_from_are_removed(people: People, web: str,
         rows = [row for row in session.query(Variable) if row.key.startswith("gofundo_token_pending__")]
         assert len(rows) == 1
         assert rows[0].is_encrypted
-        assert "code_verifier" not in rows[0]._val
+        assert "verifier_token" not in rows[0]._val
 
 
 def test_who_has_lost_the_right_meanwhile_gets_no_token(people: People, web: str, sandbox: Sandbox) -> None:
@@ -331,10 +333,10 @@ def test_the_note_of_a_login_is_not_for_who_only_writes_its_address(people: Peop
     assert "Logged in." not in people("olga").get(f"{page_of(web)}?authorized=1").text
 
 
-def test_the_form_may_end_at_gofundo_and_here_and_nowhere_else(people: People, web: str, sandbox: Sandbox) -> None:
+def test_the_form_may_end_at_gofundo_at_a_login_over_tls_and_here(people: People, web: str, sandbox: Sandbox) -> None:
     policy: Any = people("olga").get(page_of(web)).headers["Content-Security-Policy"]
 
-    assert re.search(r"form-action ([^;]*);", policy)[1].split() == ["'self'", sandbox.url, AIRFLOW]  # type: ignore[index]
+    assert re.search(r"form-action ([^;]*);", policy)[1].split() == ["'self'", "https:", sandbox.url, AIRFLOW]  # type: ignore[index]
     assert policy.startswith("default-src 'none'; ")
 
 
@@ -345,3 +347,81 @@ def test_the_record_names_who_logged_in_and_no_more(people: People, web: str) ->
     olga.get(approve(begin(olga, web)))
 
     assert json.loads(Variable.get(f"gofundo_token__{web}"))["renewed_by"] == "user olga on the Authorize page"
+
+
+@pytest.mark.parametrize("uri", ["https://[x/gofundo/callback", "https://\u2192.nl/cb", "https://a b; script-src *"])
+def test_a_redirect_uri_that_is_none_is_told_and_stays_out_of_the_headers(
+    uri: str, people: People, web: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, web, sandbox.url, redirect_uri=uri)
+
+    page: Any = people("olga").get(page_of(web))
+
+    assert page.status_code == 200
+    assert "Redirect URI" in page.text
+    assert "script-src" not in page.headers["Content-Security-Policy"]
+
+
+def test_a_login_that_could_not_be_kept_any_more_is_not_finished(
+    people: People, web: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga = people("olga")
+    back = approve(begin(olga, web))
+    connect(monkeypatch, web, sandbox.url, share_login=False)
+
+    answer = olga.get(back)
+
+    assert answer.status_code == 400
+    assert "changed meanwhile" in answer.text
+    assert exchanges(sandbox) == 0
+
+
+def test_the_verifier_is_masked_also_where_airflow_masks_json_by_the_names_in_it(people: People, web: str) -> None:
+    from airflow.models import Variable
+    from airflow.sdk.log import redact
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    begin(people("olga"), web)
+
+    with create_session() as session:
+        rows = session.scalars(select(Variable).where(Variable.key.startswith("gofundo_token_pending"))).all()
+        value = json.loads(str(rows[0].val))
+    assert value["verifier_token"] not in json.dumps(redact(value))
+
+
+def test_a_silent_server_does_not_take_all_threads_of_airflow(
+    people: People, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga = people("olga")
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent, ThreadPoolExecutor(8) as impatient:
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        connect(monkeypatch, web, host, grant_type="client_credentials", timeout=3)
+        form = olga.form(page_of(web), "Check")
+        answers = list(impatient.map(lambda _: olga.post(*form), range(8)))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 4
+
+
+@pytest.mark.parametrize("conn_id", ["team/donations", "a/check", "a#b", "a:b!(x)", "a.b"])
+def test_a_connection_of_any_name_has_its_page(conn_id: str, people: People, sandbox: Sandbox) -> None:
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    olga = people("olga")
+    host, port = sandbox.url.rsplit(":", 1)
+    with create_session() as session:
+        session.add(
+            Connection(conn_id=conn_id, conn_type="gofundo", host=host, port=int(port), login="1", password="none")
+        )
+    try:
+        links = re.findall(r'<th scope="row"><a href="(.*?)"', olga.get("/gofundo/connections").text)
+        page = olga.get(html.unescape(links[0]))
+        checked = olga.press(html.unescape(links[0]), "Check")
+    finally:
+        with create_session() as session:
+            session.execute(delete(Connection).where(Connection.conn_id == conn_id))
+
+    assert (page.status_code, checked.status_code) == (200, 200)
+    assert f"<h1>{html.escape(conn_id)}</h1>" in page.text
+    assert "invalid_client" in checked.text

@@ -1,0 +1,156 @@
+"""Adapter: the one door to the network, at which everything that is sent leaves."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3 import HTTPConnectionPool, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as UrlTimeout
+
+from airflow_provider_gofundo.address import host_of, https_form, shown_path
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError, GofundoResponseError
+from airflow_provider_gofundo.settings import Settings
+from airflow_provider_gofundo.trouble import explain, no_way, redirected
+from airflow_provider_gofundo.wires import Wires
+
+# An answer is read for this many times Timeout at most, and up to this many bytes.
+PATIENCE, LARGEST = 10, 512 * 1024**2
+
+# Variables that name the PEM file of a private CA, as requests knows them.
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+# Connections that may be kept open; so many requests may be under way at the same time.
+MOST_AT_ONCE = 32
+
+
+class ApiAdapter(HTTPAdapter):
+    """
+    Sends requests to the connection's own origin, and nothing to any other.
+
+    requests-oauthlib refuses plain http unless a variable switches its check off for the whole process. A
+    sandbox on loopback is therefore called https up to here, and http on the wire.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._origin = https_form(settings.base_url) + "/"
+        self._plain = settings.base_url.startswith("http://")
+        # Asked for once, not for every request as requests does.
+        self._proxies = {} if self._plain else get_environ_proxies(settings.base_url)
+        self._verify = settings.ca_bundle or next(filter(None, map(os.environ.get, BUNDLES)), True)
+        self._wires = Wires()
+        self._pool: HTTPConnectionPool | None = None
+        super().__init__(pool_connections=1, pool_maxsize=MOST_AT_ONCE)
+        self.poolmanager.pool_classes_by_scheme = self._wires.pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
+        """Return the pools of connections through a proxy, as HTTPAdapter makes them."""
+        manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
+        if type(manager) is ProxyManager:  # a SOCKS proxy has pools of its own, whose connections are not cut
+            manager.pool_classes_by_scheme = self._wires.pools
+        return manager
+
+    def close(self) -> None:
+        """Close the connections that are kept open, also where a failed exchange holds on to their pool."""
+        self._pool = None
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # it does not iterate
+                manager.pools[key].close()
+        super().close()
+
+    def abort(self) -> None:
+        """
+        Cut every connection, also in the middle of an exchange of another thread, which then fails at once.
+
+        One that is being made is cut once it is made. The next ones are cut as well: there is no way back.
+        """
+        self._wires.cut()
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
+        """Send it, read the whole answer, and turn what went wrong into an error of ours."""
+        method, path = str(request.method), shown_path(request.url)
+        if not (request.url or "").startswith(self._origin):
+            raise GofundoConfigError(
+                f"Refused to call {host_of(request.url)}: the token goes to {self._settings.base_url} only."
+            )
+        timeout = options.get("timeout") or self._settings.timeout
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        failure: GofundoError | None = None
+        try:
+            pool = self._pool_for(request, options)
+        except (OSError, ValueError):
+            failure = no_way(method, path, self._settings)
+        if failure:
+            raise failure
+        try:
+            # HTTPAdapter.send comes down to this call, and spends as much again on what is the same every time.
+            raw = pool.urlopen(
+                method,
+                request.path_url,
+                body=request.body,
+                headers=request.headers,
+                redirect=False,
+                retries=self.max_retries,
+                timeout=Timeout(connect=connect, read=read),
+                chunked=request.body is not None and "Content-Length" not in request.headers,
+                preload_content=False,
+                decode_content=False,
+            )
+            response = self.build_response(request, raw)
+            response.url = self._settings.base_url + response.url[len(self._origin) - 1 :]
+            if not response.is_redirect:
+                _read(response, time.monotonic() + PATIENCE * self._settings.timeout, f"{method} {path}")
+        except (HTTPError, OSError) as error:
+            failure = explain(error, method, path, self._settings)
+        # Raised out here: inside the except clause the error would carry the request and its secrets along.
+        if failure:
+            raise failure
+        if response.is_redirect:
+            response.close()
+            raise redirected(response, method, path)
+        return response
+
+    def _pool_for(self, request: requests.PreparedRequest, options: Mapping[str, Any]) -> HTTPConnectionPool:
+        """The connections to the one origin: looked up once, unless a caller of the session has wishes."""
+        verify, cert, proxies = options.get("verify", True), options.get("cert"), options.get("proxies")
+        usual = verify is True and not (cert or proxies)
+        if usual and self._pool is not None:
+            return self._pool
+        if self._plain:
+            pool = cast("HTTPConnectionPool", self.poolmanager.connection_from_url(self._settings.base_url))
+        else:
+            verify = self._verify if verify is True else verify
+            way = self.get_connection_with_tls_context(request, verify, proxies=proxies or self._proxies, cert=cert)
+            pool = cast("HTTPConnectionPool", way)
+            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # requests has no types
+        if usual:
+            self._pool = pool
+        return pool
+
+
+def _read(response: requests.Response, deadline: float, what: str) -> None:
+    """
+    Read the whole answer, as it comes, within bounds of time and size.
+
+    Here, so that a cut-off answer is one of our errors too. `raw.read1` returns what has arrived: any other way to
+    read waits for as long as a server sends a byte now and then.
+    """
+    raw, body = response.raw, bytearray()
+    while chunk := raw.read1(65536, decode_content=True):
+        body += chunk
+        if len(body) > LARGEST:
+            raw.close()
+            raise GofundoResponseError(f"{what} answered more than {LARGEST >> 20} MB; ask for fewer records a page.")
+        if time.monotonic() > deadline:
+            raw.close()
+            raise UrlTimeout
+    raw.release_conn()
+    response.raw = io.BytesIO(body)
