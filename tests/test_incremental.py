@@ -530,6 +530,15 @@ def test_a_server_that_does_not_know_the_parameter_is_told_in_the_log_once(
     assert caplog.text.count("asked by changed_after, and answered records whose updated_at lies before") == 1
 
 
+def test_a_number_that_the_server_ignores_is_told_as_well(pulls: Pulls, caplog: pytest.LogCaptureFixture) -> None:
+    unknown = Incremental(param="above_id", field="id")
+
+    pulls("first", incremental=unknown)
+    pulls("second", incremental=unknown)
+
+    assert caplog.text.count("asked by above_id, and answered records whose id lies before") == 1
+
+
 def test_a_server_that_knows_the_parameter_is_not_complained_of(
     pulls: Pulls, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -100,7 +100,7 @@ class Watermark:
     ) -> None:
         self.text = text
         self._param = incremental.param
-        self._earliest = _with_leeway(point_of(since)) if since else None
+        self._earliest = _with_leeway(point_of(int(since) if since.isdecimal() else since)) if since else None
         self._field = incremental.field
         self._read = field_reader(incremental.field)
         self._started = started
