@@ -40,7 +40,7 @@ def test_a_list_is_sent_item_by_item_under_a_name_with_brackets(sandbox: Sandbox
         {"ids": [1, 2]},
         {"ids[]": []},
         {"b": b"abc"},
-        {"o": object()},
+        pytest.param({"o": object()}, id="an object"),
         {"ids[]": [[1]]},
     ],
     ids=str,
