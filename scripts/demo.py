@@ -102,6 +102,7 @@ def show_dataset(folder: Path) -> None:
         for _, line in zip(range(3), lines, strict=False):
             print(line, end="")
     print(f"\nComplete: {manifest['records']:,} fictitious records in {manifest['pages']} pages.")
+    print("Next: docs/tutorial.md, ten minutes from nothing to a nightly pull.")
 
 
 if __name__ == "__main__":

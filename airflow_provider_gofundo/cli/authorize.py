@@ -56,7 +56,7 @@ def _pasted(request: AuthorizationRequest) -> str:
         except GofundoAuthError as error:
             if "error=" in pasted or not left:
                 raise
-            complain(f"{error} Try again.")
+            complain(f"{str(error).removesuffix(' Begin again.')} Paste the one of this login.")
         else:
             return pasted
     raise GofundoAuthError("No address was pasted; begin again.")

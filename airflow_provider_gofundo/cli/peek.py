@@ -29,7 +29,7 @@ def peek(args: Namespace) -> None:
         _print_all("Fields", sample.field_lines())
         personal = sample.personal()
         if personal:
-            _print_all("May be personal, by name", personal)
+            _print_all("May be personal, going by names only; check the others too", personal)
         if args.records and not args.no_values:
             _print_all("First records", _records(first, pages, args))
     block = task(args.endpoint, sample, conn_id=args.conn_id, query_params=query_params, personal=personal)

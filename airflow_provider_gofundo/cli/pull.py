@@ -48,8 +48,9 @@ def pull(args: Namespace) -> None:
     except GofundoStopped:
         complain("gofundo pull: Stopped. The directory holds what it held before.")
         raise SystemExit(INTERRUPTED) from None
+    files = f"{summary['parts']:,} file{'' if summary['parts'] == 1 else 's'}"
     say(
-        f"{summary['records']:,} records on {summary['pages']:,} pages, {summary['parts']:,} files with "
+        f"{summary['records']:,} records on {summary['pages']:,} pages, {files} with "
         f"{summary['bytes']:,} bytes, {summary['seconds']:.1f} s."
     )
     if summary["complete"] is False:

@@ -53,6 +53,7 @@ class Sample:
 
     def __init__(self, page: Page) -> None:
         self._records = [msgspec.json.decode(record, type=dict[str, Any]) for record in page.records]
+        self.paged = page.next is not None
         self.fields: dict[str, list[str]] = {}
         self._seen: dict[str, int] = {}
         for record in self._records:
@@ -109,6 +110,8 @@ def task(
     if conn_id != "gofundo_default":
         arguments.append(f"gofundo_conn_id={_quoted(conn_id)}")
     lines = [f"    {argument}," for argument in arguments]
+    if sample.paged and "per_page" not in (query_params or {}):
+        lines.append('    # Fewer, larger pages, where the list knows it: query_params={"per_page": 100},')
     if personal:
         lines.append(f"    # exclude_fields=[{', '.join(map(_quoted, personal))}],")
     imports = [_IMPORT_OPERATOR]

@@ -142,7 +142,7 @@ class AuthorizationCodeGrant(Grant):
     def fetch(self) -> Token:
         """Say that a person has to."""
         raise GofundoReauthorizationRequired(
-            f"Connection '{self._settings.conn_id}': somebody has to log in to Gofundo again. Press Authorize under "
+            f"Connection '{self._settings.conn_id}': somebody has to log in to Gofundo. Press Authorize under "
             f"Admin > Gofundo connections, or run: airflow gofundo authorize {self._settings.conn_id}"
         )
 

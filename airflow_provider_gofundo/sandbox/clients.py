@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 SCOPES = ("read-donations", "write-donations", "*")
 GRANTS = ("client_credentials", "password", "authorization_code", "refresh_token")
 CALLBACK = "http://127.0.0.1:8765/callback"
+# The provider's Authorize page, in an Airflow on this machine.
+AIRFLOW = ("http://127.0.0.1:8080/gofundo/callback", "http://localhost:8080/gofundo/callback")
 WEB_GRANTS = ("authorization_code", "client_credentials", "refresh_token")
 PASSWORD_GRANTS = ("password", "client_credentials", "refresh_token")
 
@@ -58,7 +60,7 @@ ALICE = User(1, "Alice", "alice@example.org", "alice-password")
 BUILT_IN = (
     Client("1", "secret-machine-1", "machine", ("client_credentials",)),
     Client("2", "secret-password-2", "password", PASSWORD_GRANTS),
-    Client("3", "secret-web-3", "web", WEB_GRANTS, (CALLBACK, "https://app.example.org/callback")),
+    Client("3", "secret-web-3", "web", WEB_GRANTS, (CALLBACK, *AIRFLOW, "https://app.example.org/callback")),
     Client("4", None, "public, with PKCE", ("authorization_code", "refresh_token"), (CALLBACK,)),
     Client("5", "secret-consent-5", "consent", WEB_GRANTS, (CALLBACK,)),
     Client("6", "secret-other-6", "other", PASSWORD_GRANTS),

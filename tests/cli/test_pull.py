@@ -30,7 +30,7 @@ def test_a_list_is_pulled_and_the_manifest_named_last(run: Run, tmp_path: Path) 
     assert done.code == 0
     assert found is not None
     assert sorted(found.ids) == list(range(1, 41))
-    assert done.lines[0].startswith("40 records on 3 pages, 1 files with ")
+    assert done.lines[0].startswith("40 records on 3 pages, 1 file with ")
     assert done.lines[1] == str(tmp_path / "lake" / "_manifest.json")
 
 
