@@ -199,13 +199,13 @@ class DatasetWriter:
     def _sweep(self, before: Manifest | None, manifest: Manifest) -> None:
         """Remove the parts that were replaced, what this run needs no more, and what killed runs left."""
         replaced = {part.name for part in before.parts} if before else set()
-        keep = {part.name for part in manifest.parts}
         with self._leftovers_do_no_harm():
-            others = (name for name in self._names() if name not in keep)
+            now = read_manifest(self.path)  # another try that shares parts with this one may have published since
+            keep = {part.name for one in (manifest, now) if one for part in one.parts}
             gone = replaced | self.spent
-            self._remove(
-                name for name in others if name in gone or name.startswith(f"{self.run}-") or is_abandoned(name)
-            )
+            others = (name for name in self._names() if name not in keep)
+            mine = f"{self.run}-"
+            self._remove(name for name in others if name in gone or name.startswith(mine) or is_abandoned(name))
 
     def _new_part(self) -> PartFile:
         name = f"{self.run}-{len(self.parts) + 1:05d}{self._format.suffix}"

@@ -6,19 +6,25 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from msgspec import Raw
+from msgspec.structs import replace
 
 from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.manifest import read_manifest
+from airflow_provider_gofundo.dataset.part import format_of
+from airflow_provider_gofundo.dataset.writer import DatasetWriter
 from airflow_provider_gofundo.exceptions import GofundoApiError
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.killable import FileCheckpoints, Worker
 from tests.dataset.reader import Found, Reader, files, lake, trust
-from tests.dataset.storage import Folder
+from tests.dataset.storage import Folder, Storage
 from tests.fixtures import ClientOf, pull
 
 ROUNDS = 8
@@ -170,3 +176,37 @@ def test_a_pull_that_fails_beside_the_same_one_that_does_not_takes_nothing_from_
             assert runs.count(None) == 1
             assert found.manifest["run"] in runs
             assert parts_left(folder) == set()
+
+
+def test_a_try_that_replaces_parts_leaves_those_that_another_try_has_published_meanwhile(folder: Path) -> None:
+    def writer(storage: Any) -> DatasetWriter:
+        path = Folder(storage, str(folder))
+        made = DatasetWriter(
+            path, file_format=format_of("ndjson", "none"), records_per_part=10, started=datetime.now(timezone.utc)
+        )
+        made.open()
+        return made
+
+    def publish(what: DatasetWriter) -> None:
+        before = read_manifest(lake(folder))
+        assert before
+        what.publish(replace(before, run=what.run, parts=what.finish(), records=1, file_format="ndjson"))
+
+    slow = writer(LocalFileSystem(skip_instance_cache=True))
+    slow.write([Raw(b'{"id": 1}')])
+    heir = writer(LocalFileSystem(skip_instance_cache=True))
+    assert heir.adopt(slow.finish())
+    publish(heir)  # of what the slow one has written, and told in a checkpoint
+
+    def meanwhile(step: str) -> None:
+        if step == "after mv":
+            publish(slow)
+
+    third = writer(Storage(meanwhile))
+    third.write([Raw(b'{"id": 2}')])
+    publish(third)
+
+    manifest = read_manifest(lake(folder))
+    assert manifest
+    assert manifest.run == slow.run
+    assert all((folder / part.name).exists() for part in manifest.parts)
