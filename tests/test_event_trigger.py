@@ -1,33 +1,18 @@
-"""The event trigger: what it tells of a list, once each, over restarts and through trouble."""
+"""The event trigger: what it tells of a list, once each, over restarts."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import structlog
 
-from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.triggers.gofundo import PREFIX, GofundoNewRecordsTrigger
-from tests.fixtures import Connect, until, walking_threads
-
-streams = pytest.importorskip("airflow.triggers.shared_stream")
-
-LIST = "/api/donations"
-FIRST = "2020-01-01T00:00:00Z"
-
-
-class AssetState(dict[str, Any]):
-    """Stands in for the state of the trigger's asset; it takes what Airflow's takes."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
+from tests.fixtures import MACHINE, Connect
+from tests.watching import FIRST, AssetState, before_look, keys_of, told_by, trigger
 
 
 @pytest.fixture(autouse=True)
@@ -38,75 +23,6 @@ def _connected(connect: Connect, sandbox: Sandbox) -> None:
 @pytest.fixture
 def state() -> AssetState:
     return AssetState()
-
-
-def trigger(state: AssetState | None, **arguments: Any) -> GofundoNewRecordsTrigger:
-    """The trigger as a triggerer makes it, from what Airflow keeps of it."""
-    watched = {
-        "endpoint": "api/donations", "param": "updated_since", "field": "updated_at", "poke_interval": 0.05,
-        **arguments,
-    }  # fmt: skip
-    _, kept = GofundoNewRecordsTrigger(**watched).serialize()
-    made = GofundoNewRecordsTrigger(**json.loads(json.dumps(kept)))
-    made.asset_state_store = state  # type: ignore[assignment]  # what is used of it is there
-    return made
-
-
-@asynccontextmanager
-async def running(watching: GofundoNewRecordsTrigger, *, confirm: bool = True) -> AsyncIterator[AsyncIterator[Any]]:
-    """Run it as a triggerer does, which says of each event that it is in the database, or never comes so far."""
-    manager = streams.SharedStreamManager(log=structlog.get_logger())
-    key = watching.shared_stream_key()
-
-    async def events() -> AsyncIterator[Any]:
-        async for event in watching.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watching, key=key)):
-            seq = manager.bind_pending_event(trigger_id=1, key=key)
-            if confirm:
-                manager.confirm_persisted([seq])
-            yield event.payload
-
-    told = events()
-    try:
-        yield told
-    finally:
-        await told.aclose()  # type: ignore[attr-defined]  # it is a generator
-        await manager.unsubscribe(1, key)
-        await manager.stop_all()
-
-
-def told_by(
-    watching: GofundoNewRecordsTrigger, enough: Callable[[list[Any]], bool], *, confirm: bool = True
-) -> list[Any]:
-    """Run it until it has told enough."""
-
-    async def run() -> list[Any]:
-        events: list[Any] = []
-        async with running(watching, confirm=confirm) as told:
-            async for event in told:
-                events.append(event)
-                if enough(events):
-                    return events
-        return events
-
-    return asyncio.run(asyncio.wait_for(run(), 30))
-
-
-def keys_of(events: Iterable[Any]) -> list[int]:
-    return [key for event in events for key in event["keys"]]
-
-
-def before_look(sandbox: Sandbox, number: int, then: Callable[[], Any]) -> None:
-    numbers = iter(range(1, 100_000))
-
-    def hook(*_: Any) -> None:
-        if next(numbers) == number:
-            then()
-
-    sandbox.before_each(hook)
-
-
-def looks(sandbox: Sandbox) -> int:
-    return sandbox.counters.requests[f"GET {LIST}"]
 
 
 def test_it_tells_what_comes_after_its_first_look_and_no_record(sandbox: Sandbox, state: AssetState) -> None:
@@ -184,62 +100,6 @@ def test_of_a_thousand_records_over_many_restarts_each_is_told_once(sandbox: San
     assert sorted(keys_of(events.values())) == inserted
 
 
-def test_trouble_costs_one_request_an_interval_and_ends_nothing(sandbox: Sandbox, state: AssetState) -> None:
-    sandbox.faults.add("status", LIST, status=503, times=2)
-    sandbox.faults.add("status", LIST, status=404, times=1)
-    sandbox.faults.add("drop", LIST, times=1)
-
-    asked: list[int] = []
-
-    def first(_events: list[Any]) -> bool:
-        asked.append(looks(sandbox))
-        return True
-
-    assert len(keys_of(told_by(trigger(state, initial=FIRST, query_params={"per_page": 100}), first))) == 40
-    assert asked == [5]
-
-
-def test_a_connection_that_is_corrected_is_taken_up(sandbox: Sandbox, state: AssetState, connect: Connect) -> None:
-    connect(sandbox.url, password="wrong")
-
-    async def run() -> list[int]:
-        async with running(trigger(state, initial=FIRST)) as told:
-            waiting = asyncio.ensure_future(anext(told))
-            while not sandbox.counters.requests["POST /oauth/token"]:
-                await asyncio.sleep(0.01)
-            connect(sandbox.url)
-            return keys_of([await waiting])
-
-    assert len(asyncio.run(asyncio.wait_for(run(), 30))) == 40
-
-
-def test_a_store_that_fails_loses_nothing(sandbox: Sandbox) -> None:
-    class Failing(AssetState):
-        failures = 3
-
-        def set(self, key: str, value: Any) -> None:
-            self.failures -= 1
-            if self.failures >= 0:
-                raise OSError("the database is away")
-            super().set(key, value)
-
-    assert len(keys_of(told_by(trigger(Failing(), initial=FIRST), lambda events: bool(events)))) == 40
-
-
-def test_many_watchers_of_a_connection_log_in_once_and_leave_no_thread(sandbox: Sandbox) -> None:
-    async def one(number: int) -> int:
-        watching = trigger(AssetState(), initial=FIRST, query_params={"per_page": number})
-        async with running(watching) as told:
-            return len((await anext(told))["keys"])
-
-    async def all_of_them() -> list[int]:
-        return await asyncio.gather(*(one(number) for number in range(20, 40)))
-
-    assert asyncio.run(all_of_them()) == [40] * 20
-    assert sandbox.counters.grants["client_credentials"] == 1
-    until(lambda: not walking_threads())
-
-
 def test_what_is_kept_holds_no_secret_and_nothing_of_a_record_but_told_keys(
     sandbox: Sandbox, state: AssetState
 ) -> None:
@@ -248,10 +108,10 @@ def test_what_is_kept_holds_no_secret_and_nothing_of_a_record_but_told_keys(
     ((key, text),) = state.items()
     kept = json.loads(text)
     assert key.startswith(PREFIX)
-    assert set(kept) == {"watermark", "records", "untold"}
+    assert set(kept) == {"since", "watermark", "records", "untold"}
     assert all(len(digest) == 16 and type(about) is int for digest, about in kept["records"].items())
     assert set(kept["untold"][0]) == {"id", "endpoint", "records", "keys", "watermark"}
-    assert "secret" not in json.dumps(trigger(state).serialize())
+    assert MACHINE["password"] not in text
 
 
 def test_without_an_asset_it_remembers_in_a_variable_of_its_own(
@@ -272,22 +132,3 @@ def test_without_an_asset_it_remembers_in_a_variable_of_its_own(
     again = asyncio.run(first_of(trigger(None, initial=FIRST), 2))
 
     assert again == [*before, [41]]
-
-
-def test_what_is_not_its_own_is_not_taken_for_a_beginning(sandbox: Sandbox, state: AssetState) -> None:
-    told_by(trigger(state, initial=FIRST), lambda events: bool(events))
-    (key,) = state
-    state[key] = "something else"
-
-    async def run() -> None:
-        async with running(trigger(state, initial=FIRST)) as told:
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(anext(told), 0.5)
-
-    asyncio.run(run())
-    assert state[key] == "something else"
-
-
-def test_an_interval_of_nothing_is_refused() -> None:
-    with pytest.raises(GofundoConfigError):
-        GofundoNewRecordsTrigger(endpoint="api/donations", param="p", field="f", poke_interval=0)

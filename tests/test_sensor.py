@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -61,7 +60,6 @@ def test_it_waits_for_a_field_of_some_record_on_whatever_page(sandbox: Sandbox) 
 
 
 def test_it_waits_for_a_field_of_the_one_object_that_the_endpoint_answers(sandbox: Sandbox) -> None:
-    sandbox.before_each(lambda *_: None)
     waiting = sensor(endpoint="api/donations/7", field="status", equals="settled")
     waiting.timeout = 0
 
@@ -71,9 +69,14 @@ def test_it_waits_for_a_field_of_the_one_object_that_the_endpoint_answers(sandbo
     waiting.execute({})
 
 
-def test_true_is_not_one() -> None:
+@pytest.mark.parametrize(("value", "other"), [(1, True), (True, 1), (0, False), (False, 0)])
+def test_numbers_are_not_truth_values(sandbox: Sandbox, value: Any, other: Any) -> None:
+    sandbox.records["donations"].change(7, {"status": value})
+    one = {"endpoint": "api/donations/7", "field": "status", "timeout": 0}
+
+    sensor(**one, equals=value).execute({})
     with pytest.raises(AirflowSensorTimeout):
-        sensor(field="id", equals=True, timeout=0).execute({})
+        sensor(**one, equals=other).execute({})
 
 
 def test_it_waits_for_a_function_of_the_answer(sandbox: Sandbox) -> None:
@@ -106,6 +109,8 @@ def has_records(response: Any) -> bool:
         {"min_records": 0},
         {"field": "status"},
         {"equals": "paid"},
+        {"field": 'a"b', "equals": 1},
+        {"field": "", "equals": 1},
         {"response_check": "no.such.function"},
         {"response_check": has_records, "deferrable": True},
     ],
@@ -136,6 +141,14 @@ def test_a_wrong_secret_fails_at_once_also_softly(sandbox: Sandbox, connect: Con
 
     with pytest.raises(GofundoAuthError):
         sensor(min_records=1, soft_fail=True).execute({})
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_one_that_never_fails_is_skipped(sandbox: Sandbox, connect: Connect, deferrable: bool) -> None:
+    connect(sandbox.url, password="wrong")
+
+    with pytest.raises(AirflowSkipException):
+        sensor(min_records=1, never_fail=True, deferrable=deferrable).execute({})
 
 
 def test_it_times_out_as_all_sensors_do() -> None:
@@ -169,7 +182,6 @@ def test_deferred_it_leaves_a_trigger_without_a_secret(sandbox: Sandbox) -> None
         "endpoint": "api/donations", "query_params": {"status": "paid"}, "min_records": 41,
     }  # fmt: skip
     assert set(kept) == {"gofundo_conn_id", "condition", "poke_interval", "began", "deadline"}
-    assert "secret" not in json.dumps(kept)
     assert left.timeout is not None
     assert left.timeout.total_seconds() == 600
 

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from airflow.utils.db import initdb
 
+from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.triggers.gofundo import GofundoTrigger
 from airflow_provider_gofundo.triggers.schedule import next_look
@@ -133,6 +135,64 @@ def test_what_cannot_heal_ends_it_at_once_with_its_sentence(
     assert failed["text"].endswith(".")
     assert "wrong" not in json.dumps(failed)
     assert looks(sandbox) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"password": "wrong"}, {"host": "http://127.0.0.1:9"}])
+def test_a_connection_that_is_corrected_meanwhile_is_taken_up(
+    sandbox: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
+) -> None:
+    connect(**{"host": sandbox.url, **wrong})
+    lookups = 0
+    found = GofundoHook.get_connection
+
+    def second(conn_id: str) -> Any:
+        nonlocal lookups
+        lookups += 1
+        if lookups == 2:  # after the first look
+            connect(sandbox.url)
+        return found(conn_id)
+
+    monkeypatch.setattr(GofundoHook, "get_connection", staticmethod(second))
+
+    assert asyncio.run(event_of(trigger(min_records=40)))["status"] == "found"
+    assert lookups == 2
+
+
+def test_trouble_of_airflow_itself_is_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = GofundoHook.get_connection
+    troubles = [OSError("the API server is away"), RuntimeError("the database is locked")]
+
+    def sometimes(conn_id: str) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return found(conn_id)
+
+    monkeypatch.setattr(GofundoHook, "get_connection", staticmethod(sometimes))
+
+    assert asyncio.run(event_of(trigger(min_records=40)))["status"] == "found"
+    assert not troubles
+
+
+def test_a_connection_that_is_gone_ends_it_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_GOFUNDO_DEFAULT")
+    initdb()
+
+    failed = asyncio.run(event_of(trigger(min_records=1)))
+
+    assert failed["error"] == "GofundoConfigError"
+    assert "gofundo_default" in failed["text"]
+
+
+def personal(_response: Any) -> bool:
+    raise ValueError("Jan Jansen")
+
+
+def test_a_function_that_crashes_ends_it_without_what_it_said() -> None:
+    failed = asyncio.run(event_of(trigger(response_check=f"{__name__}.personal")))
+
+    assert failed["error"] == "GofundoConfigError"
+    assert "ValueError" in failed["text"]
+    assert "Jansen" not in json.dumps(failed)
 
 
 def test_a_path_that_does_not_exist_ends_it_at_once(sandbox: Sandbox) -> None:

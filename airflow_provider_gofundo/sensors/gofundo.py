@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -46,7 +47,8 @@ class GofundoSensor(GofundoBaseOperator, BaseSensorOperator):
     argument fails the task at once. The XCom is the number of records with `min_records`, otherwise none.
 
     `mode`, `poke_interval`, `timeout`, `soft_fail` and the rest are those of all sensors. With `deferrable`, which
-    `[operators] default_deferrable` says unless told here, no worker waits, and `exponential_backoff` has no effect.
+    `[operators] default_deferrable` says unless told here, no worker waits; `exponential_backoff` has no effect then,
+    nor has `silent_fail`.
     """
 
     template_fields: Sequence[str] = ("endpoint", "query_params", "equals", "gofundo_conn_id")
@@ -82,7 +84,12 @@ class GofundoSensor(GofundoBaseOperator, BaseSensorOperator):
         condition = self._condition()
         if not self.deferrable:
             return BaseSensorOperator.execute(self, context)
-        found = self.poke(context)
+        try:
+            found = self.poke(context)
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            raise
         if not found:
             self._defer(condition)
         return found.xcom_value

@@ -52,6 +52,8 @@ class Condition:
             raise GofundoConfigError("Give exactly one of min_records, field with equals, and response_check.")
         if (self.field is None) != (self.equals is None):
             raise GofundoConfigError("field and equals go together; to wait for null use response_check.")
+        if self.field is not None:
+            check_field("field", self.field)
         if self.min_records is not None and (type(self.min_records) is not int or self.min_records < 1):
             raise GofundoConfigError("min_records must be a whole number, at least 1.")
 
@@ -94,8 +96,17 @@ class Condition:
         from airflow_provider_gofundo.dataset.keys import field_reader
 
         values = map(field_reader(self.field or ""), page.records)
-        # JSON's true is no 1.
-        return any(value == self.equals and (value is True) == (self.equals is True) for value in values)
+        # JSON's true is no 1, and its false no 0.
+        is_bool = isinstance(self.equals, bool)
+        return any(value == self.equals and isinstance(value, bool) == is_bool for value in values)
+
+
+def check_field(argument: str, name: str) -> None:
+    """GofundoConfigError unless a field of that name can be read."""
+    from airflow_provider_gofundo.dataset.keys import is_field_name
+
+    if not is_field_name(name):
+        raise GofundoConfigError(f"{argument} must be the name of a field, without quotes or backslashes.")
 
 
 def is_passing(error: GofundoError) -> bool:

@@ -32,6 +32,6 @@ class ConfirmedEvents(SharedStreamProducer):
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Confirm what Airflow has; the rest is told again by the trigger's next start."""
-        for item in batch:
-            if self._watch and item.broker_payload and item.outcome.is_clean:
-                await self._watch.confirm(item.broker_payload)
+        told = {item.broker_payload for item in batch if item.broker_payload and item.outcome.is_clean}
+        if self._watch and told:
+            await self._watch.confirm(told)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,12 @@ from airflow_provider_gofundo.pages.walk import walk
 if TYPE_CHECKING:
     from airflow_provider_gofundo.client.client import GofundoClient
 
+log = logging.getLogger(__name__)
+
 # Records that one event tells of, at most.
 MOST = 1_000
+
+DAY = timedelta(days=1).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Seen:
     """
     What is known of a list, as it is kept between two processes.
 
-    `watermark` is the greatest value of the field as JSON, None before there is one. `records` are digests of records
-    that the next look may meet again, each with about when it was changed. `untold` are the events that Airflow
-    may not have yet: they are written down here before they are sent, and struck off once Airflow has them.
+    `since` is where it began. `watermark` is the greatest value of the field as JSON, None before there is one.
+    `records` are digests of records that the next look may meet again, each with about when it was changed. `untold`
+    are the events that Airflow may not have yet: they are written down here before they are sent, and struck off once
+    Airflow has them.
     """
 
+    since: str | int
     watermark: str | None = None
     records: Mapping[str, int] = field(default_factory=dict)
     untold: tuple[dict[str, Any], ...] = ()
@@ -48,11 +55,11 @@ class Seen:
 
     def dump(self) -> str:
         """Write it as JSON, without anything of a record but digests and the keys that were told."""
-        return msgspec.json.encode(asdict(self)).decode()
+        return msgspec.json.encode(self).decode()
 
-    def told(self, event_id: str) -> Seen:
-        """Strike an event off."""
-        return replace(self, untold=tuple(event for event in self.untold if event["id"] != event_id))
+    def told(self, ids: Collection[str]) -> Seen:
+        """Strike events off."""
+        return replace(self, untold=tuple(event for event in self.untold if event["id"] not in ids))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,62 +82,93 @@ class Feed:
     def look(self, client: GofundoClient, seen: Seen | None, now: datetime) -> Seen:
         """Ask once, and return what is known after that. `untold` is only what this look has found."""
         beginning = seen is None and self.initial is None
-        known = seen or Seen()
-        incremental = self._incremental(known.watermark, now if beginning else None)
-        watermark = Watermark(incremental, now, known.watermark)
-        query = dict(self.query_params or {})
-        if since := incremental.since(known.watermark):
-            query[self.param] = since
-        records, keys = dict(known.records), []
-        identities = fields_reader(self.record_key), fields_reader(self.field)
-        for page in walk(client, self.endpoint, query_params=query, parallel=1):
-            watermark.see(page.records)
-            for key, value in zip(*(read(page.records) for read in identities), strict=True):
-                point = point_of(value)
-                if point is None:
+        known = seen or Seen(self.initial if self.initial is not None else (now - self._overlap).isoformat())
+        incremental = self._incremental(known)
+        since, floor = incremental.since(known.watermark), self._floor(known)
+        watermark = Watermark(incremental, now, known.watermark, since)
+        records, new = dict(known.records), {}
+        readers = fields_reader(self.record_key), fields_reader(self.field)
+        usable, unusable, most, fell = 0, 0, 0, False
+        for page in walk(
+            client, self.endpoint, query_params={**(self.query_params or {}), self.param: since}, parallel=1
+        ):
+            fell = fell or (page.total or 0) < most
+            most = max(most, page.total or 0)
+            keys, values = (read(page.records) for read in readers)
+            points = [point_of(value) for value in values]
+            watermark.see([
+                record for record, value, point in zip(page.records, values, points, strict=True)
+                if value is None or point is not None
+            ])  # fmt: skip
+            for key, value, point in zip(keys, values, points, strict=True):
+                if key is None or point is None:
+                    unusable += value is not None
                     continue
-                if key is None:
-                    raise GofundoConfigError(f"record_key: a record has no {self.record_key}; name its key field.")
+                usable += 1
+                if (about := _about(point)) < floor:  # not what was asked for
+                    continue
                 identity = _digest([key, value])
                 if identity not in records:
-                    keys.append(key)
-                records[identity] = _about(point)
-        # An empty list has no watermark yet; what comes into it from now on is new.
-        text = watermark.text or (msgspec.json.encode(now.isoformat()).decode() if beginning else None)
-        news = () if beginning else tuple(self._events(keys, text))
-        return Seen(text, self._still_met(records, text), news)
+                    new[identity] = key
+                records[identity] = about
+        self._check(known, watermark.text, usable, unusable)
+        if fell:
+            log.warning(
+                "%s: records went while it was read, so some may be missing. Asking once more.", self.endpoint
+            )
+        news = () if beginning else tuple(self._events(new, watermark.text))
+        after = replace(known, watermark=known.watermark if fell else watermark.text)
+        floor = self._floor(after)
+        return replace(after, records={one: about for one, about in records.items() if about >= floor}, untold=news)
 
-    def _incremental(self, watermark: str | None, begin: datetime | None) -> Incremental:
-        lookback: timedelta | int
-        if watermark and isinstance(point_of(msgspec.json.decode(watermark)), int):
-            lookback = int(self.lookback or 0)
-        else:
-            lookback = LOOKBACK if self.lookback is None else timedelta(seconds=self.lookback)
-        initial = self.initial if begin is None or isinstance(lookback, int) else begin - lookback
-        return Incremental(param=self.param, field=self.field, lookback=lookback, initial=initial)
+    @property
+    def _overlap(self) -> timedelta:
+        return LOOKBACK if self.lookback is None else timedelta(seconds=self.lookback)
 
-    def _events(self, keys: list[Any], watermark: str | None) -> list[dict[str, Any]]:
-        parts = [keys[at : at + MOST] for at in range(0, len(keys), MOST)]
-        value = None if watermark is None else msgspec.json.decode(watermark)
+    def _incremental(self, known: Seen) -> Incremental:
+        is_number = isinstance(_point(known.watermark), int)
+        lookback = int(self.lookback or 0) if is_number else self._overlap
+        return Incremental(param=self.param, field=self.field, lookback=lookback, initial=known.since)
+
+    def _floor(self, known: Seen) -> float:
+        """The least that a look is meant to meet: a server may answer more, or ignore `param`."""
+        start, point = point_of(known.since), _point(known.watermark)
+        assert start is not None  # noqa: S101  # checked by Incremental
+        if point is None:  # its zone is not known yet
+            return _about(start) - (0 if isinstance(start, int) else DAY)
+        if isinstance(point, int):
+            return point - (self.lookback or 0)
+        floor = _about(point) - self._overlap.total_seconds() - 1
+        is_comparable = point.tzinfo and isinstance(start, datetime) and start.tzinfo
+        return max(floor, _about(start)) if is_comparable else floor
+
+    def _check(self, known: Seen, watermark: str | None, usable: int, unusable: int) -> None:
+        if isinstance(_point(watermark), int) and not isinstance(known.since, int):
+            raise GofundoConfigError(f"initial: {self.field} holds numbers; name the one to begin at, such as 0.")
+        if unusable and not usable:
+            raise GofundoConfigError(f"No record has both a {self.record_key} and a time or number in {self.field}.")
+        if unusable:
+            what = f"a {self.record_key} and a time or number in {self.field}"
+            log.warning("%s: %d records without %s are left out.", self.endpoint, unusable, what)
+
+    def _events(self, new: Mapping[str, Any], watermark: str | None) -> list[dict[str, Any]]:
+        """`new` are identities, each with its key."""
+        some = list(new)
+        parts = [some[at : at + MOST] for at in range(0, len(some), MOST)]
         return [
             {
-                "id": _digest([self.endpoint, part, value]),
+                "id": _digest([self.endpoint, part]),
                 "endpoint": self.endpoint,
                 "records": len(part),
-                "keys": part,
-                "watermark": value,
+                "keys": [new[identity] for identity in part],
+                "watermark": None if watermark is None else msgspec.json.decode(watermark),
             }
             for part in parts
         ]
 
-    def _still_met(self, records: dict[str, int], watermark: str | None) -> dict[str, int]:
-        """Those that the next look may meet."""
-        point = None if watermark is None else point_of(msgspec.json.decode(watermark))
-        if point is None:
-            return records
-        lookback = self.lookback if self.lookback is not None else LOOKBACK.total_seconds()
-        least = _about(point) - (lookback if isinstance(point, datetime) else (self.lookback or 0)) - 1
-        return {identity: about for identity, about in records.items() if about >= least}
+
+def _point(watermark: str | None) -> Point | None:
+    return None if watermark is None else point_of(msgspec.json.decode(watermark))
 
 
 def _about(point: Point) -> int:

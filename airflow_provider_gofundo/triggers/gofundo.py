@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError
-from airflow_provider_gofundo.triggers.clients import hook_of, shared_client
-from airflow_provider_gofundo.triggers.condition import Condition, is_passing
+from airflow_provider_gofundo.oauth.token import now
+from airflow_provider_gofundo.triggers.clients import SharedClient
+from airflow_provider_gofundo.triggers.condition import Condition, Look, check_field, is_passing
 from airflow_provider_gofundo.triggers.schedule import next_look
 
 try:
@@ -22,6 +24,7 @@ except ImportError:  # Airflow 2, where no DAG can wait for events
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
 
+    from airflow_provider_gofundo.client.client import GofundoClient
     from airflow_provider_gofundo.oauth.lease import Cell
     from airflow_provider_gofundo.triggers.watch import Watch
 
@@ -70,25 +73,29 @@ class GofundoTrigger(BaseTrigger):
     async def _waited(self) -> dict[str, Any]:
         condition = Condition(**self.condition)
         began, deadline = _seconds(self.began), _seconds(self.deadline)
-        with shared_client(await hook_of(self.gofundo_conn_id)) as client:
-            wait = 0.0
+        wait = 0.0
+        with SharedClient(self.gofundo_conn_id) as client:
             while True:
-                at = next_look(now=_now(), began=began, interval=self.poke_interval, wait=wait)
-                await asyncio.sleep(min(at, deadline) - _now())
+                at = next_look(now=now().timestamp(), began=began, interval=self.poke_interval, wait=wait)
+                await asyncio.sleep(min(at, deadline) - now().timestamp())
                 if at > deadline:
                     return {"status": "timeout"}
                 wait = 0.0
                 try:
-                    look = await client.ask(condition.look)
+                    look = await client.ask(partial(_look, condition))
                 except GofundoError as error:
-                    if not is_passing(error):
+                    if not is_passing(error) and not await client.is_corrected():
                         raise
                     wait = error.retry_in or 0.0
                     self.log.warning("%s Looking again later.", error)
-                    continue
-                if look.done:
-                    return {"status": "found", "records": look.records}
-                self.log.info("%s: not yet.", condition.endpoint)
+                except Exception as error:  # noqa: BLE001  # what comes from Airflow depends on its version
+                    self.log.warning(
+                        "Airflow cannot tell the connection (%s). Looking again later.", type(error).__name__
+                    )
+                else:
+                    if look.done:
+                        return {"status": "found", "records": look.records}
+                    self.log.info("%s: not yet.", condition.endpoint)
 
 
 class GofundoNewRecordsTrigger(BaseEventTrigger):
@@ -101,7 +108,8 @@ class GofundoNewRecordsTrigger(BaseEventTrigger):
     `field` changes, as `updated_at` does, is told again; for new records only name `created_at` and its parameter.
 
     It begins with what comes after its first look, or at `initial`, which a number needs. `lookback` is a timedelta,
-    or seconds, or units of a number; one hour, or 0 for numbers, unless told otherwise. `poke_interval` is seconds.
+    or seconds, or units of a number; one hour, or 0 for numbers, unless told otherwise. `poke_interval` is seconds,
+    or a timedelta.
     """
 
     def __init__(
@@ -114,21 +122,26 @@ class GofundoNewRecordsTrigger(BaseEventTrigger):
         record_key: str = "id",
         lookback: timedelta | float | None = None,
         initial: datetime | str | int | None = None,
-        poke_interval: float = 60.0,
+        poke_interval: timedelta | float = 60.0,
         gofundo_conn_id: str = "gofundo_default",
     ) -> None:
+        from airflow_provider_gofundo.dataset.incremental import Incremental
+
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's has no types
-        if poke_interval <= 0:
+        if _number(poke_interval) <= 0:
             raise GofundoConfigError("poke_interval must be above 0 seconds.")
+        check_field("record_key", record_key)
         self.endpoint = endpoint
         self.param = param
         self.field = field
         self.query_params = dict(query_params or {})
         self.record_key = record_key
-        self.lookback = lookback.total_seconds() if isinstance(lookback, timedelta) else lookback
+        self.lookback = None if lookback is None else _number(lookback)
         self.initial = initial.isoformat() if isinstance(initial, datetime) else initial
-        self.poke_interval = float(poke_interval)
+        self.poke_interval = float(_number(poke_interval))
         self.gofundo_conn_id = gofundo_conn_id
+        # So that what is wrong is said where the DAG is read.
+        Incremental(param=param, field=field, lookback=self.lookback, initial=self.initial)  # type: ignore[arg-type]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow keeps of it in its database. Nothing of it is secret."""
@@ -143,7 +156,7 @@ class GofundoNewRecordsTrigger(BaseEventTrigger):
         async for event in watch.events():
             yield _event(event)
             await asyncio.sleep(SETTLED)
-            await watch.confirm(event["id"])
+            await watch.confirm([event["id"]])
 
     def shared_stream_key(self) -> Hashable | None:
         """Have Airflow confirm events, where it can."""
@@ -206,8 +219,17 @@ def _serialized(trigger: BaseTrigger, *names: str) -> tuple[str, dict[str, Any]]
     return f"{kind.__module__}.{kind.__qualname__}", {name: getattr(trigger, name) for name in names}
 
 
-def _now() -> float:
-    return datetime.now(timezone.utc).timestamp()
+def _look(condition: Condition, client: GofundoClient) -> Look:
+    try:
+        return condition.look(client)
+    except GofundoError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a function does; its words may quote the answer
+        raise GofundoConfigError(f"The look ended with {type(error).__name__}; correct response_check.") from None
+
+
+def _number(duration: timedelta | float) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
 
 def _seconds(time: str) -> float:
