@@ -378,7 +378,7 @@ def test_a_login_that_could_not_be_kept_any_more_is_not_finished(
 
 def test_the_verifier_is_masked_also_where_airflow_masks_json_by_the_names_in_it(people: People, web: str) -> None:
     from airflow.models import Variable
-    from airflow.sdk.log import redact
+    from airflow.sdk._shared.secrets_masker import redact
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
