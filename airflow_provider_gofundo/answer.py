@@ -67,10 +67,10 @@ def require_success(response: requests.Response, *, method: str, path: str, idem
 
 
 def unauthenticated(method: str, path: str, grant_type: str, *, ours: bool) -> GofundoError:
-    """Return the error for a second 401, with a new token; `ours` says that this process has just minted it."""
+    """Return the error for a second 401; `ours` says that this process has minted that token, the newest."""
     if not ours:
         return GofundoApiError(
-            f"{method} {path} answered 401 twice: the token that another worker had just got was revoked as well.",
+            f"{method} {path} answered 401 twice: the token that had just been got was revoked as well.",
             status=401,
             method=method,
             path=path,

@@ -183,7 +183,7 @@ def test_a_chain_that_has_ended_or_never_begun_needs_a_person(sandbox: Sandbox, 
         findings = list(checkup(client))
 
     assert steps(findings)[-1] == ("login", False, False)
-    assert "somebody has to log in to Gofundo again" in findings[-1].text
+    assert "somebody has to log in to Gofundo. Press Authorize" in findings[-1].text
 
 
 def test_the_first_refresh_token_of_a_chain_is_left_alone(sandbox: Sandbox) -> None:

@@ -180,7 +180,8 @@ class GofundoClient:
                 minted = token if self.tokens.is_own(token) and token.issued_at >= asked_at else minted
                 answer = self._send(method, url, token, options, pause)
             if answer.status_code == 401:
-                raise unauthenticated(method, path, self.settings.grant_type, ours=token == minted)
+                ours = token == minted and not self.tokens.is_replaced(token)
+                raise unauthenticated(method, path, self.settings.grant_type, ours=ours)
             require_success(answer, method=method, path=path, idempotent=method in IDEMPOTENT)
             return read(answer, method, path)
 

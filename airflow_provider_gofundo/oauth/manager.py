@@ -113,6 +113,15 @@ class TokenManager:
         """Whether this process got the token from the server itself, rather than from another worker."""
         return token == self._own
 
+    @without_frames
+    def is_replaced(self, token: Token) -> bool:
+        """Whether its chain has gone on since, or is just going on: then the server has revoked it for that."""
+        with self._lock:
+            stored = self._load()
+        if token.refresh_token is None:
+            return False
+        return stored is None or stored.refresh_token != token.refresh_token
+
     def state(self) -> Token | None:
         """Return what the store holds, good or not."""
         return self._load()

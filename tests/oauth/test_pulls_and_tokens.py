@@ -17,6 +17,7 @@ from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.record import fingerprint
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore, SharedTokenStore
+from airflow_provider_gofundo.oauth.token import Token
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.fixtures import Waits, pull, settings_of
 
@@ -68,6 +69,26 @@ def test_tokens_revoked_five_times_cost_one_replay_each(sandbox: Sandbox, tmp_pa
 
     assert [seen.status for seen in sandbox.requests if seen.path == "/api/donations"].count(401) == 5
     assert sandbox.counters.requests["GET /api/donations"] == 45
+
+
+def test_a_token_renewed_by_others_before_its_first_request_is_no_refusal(sandbox: Sandbox) -> None:
+    class Overtaken(TokenManager):
+        """As if somebody else refreshed the same login right after this process has."""
+
+        def is_own(self, token: Token) -> bool:
+            own = super().is_own(token)
+            self.refresh()
+            return own
+
+    settings = settings_of(sandbox.url, **GRANTS["password"])
+    client = GofundoClient(settings, Overtaken(grant_for(settings), MemoryTokenStore()), sleep=lambda _: None)
+    client.tokens.token()
+    sandbox.faults.add("status", "/api/donations", status=401)  # as if expired, while the refresh token lives
+
+    assert client.request("GET", "api/donations").status_code == 200
+
+    assert sandbox.counters.grants["refresh_token"] == 2
+    assert [seen.status for seen in sandbox.requests if seen.path == "/api/donations"] == [401, 401, 200]
 
 
 def test_lost_refresh_answers_are_followed_by_the_password(sandbox: Sandbox, tmp_path: Path) -> None:
