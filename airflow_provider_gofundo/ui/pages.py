@@ -41,8 +41,8 @@ def page(
     answer = HTMLResponse(html, status, headers=_headers(referrer))
     targets = " ".join(["'self'", *dict.fromkeys(form_targets)])
     answer.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action {targets}; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action {targets}; "
+        "base-uri 'none'; frame-ancestors 'none'"
     )
     return answer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -161,3 +162,20 @@ def test_who_may_not_edit_connections_gets_403(open_as: Open, gofundo: Sandbox, 
         assert answer.status == 403
         expect(page.get_by_role("heading", name="Not allowed")).to_be_visible()
     expect(page.get_by_text("secret-machine-1")).to_have_count(0)
+
+
+def test_the_page_is_as_light_or_dark_as_airflow(page: Page, airflow: Standalone) -> None:
+    choices: list[tuple[str, Literal["light", "dark"], str]] = [
+        ("Dark Mode", "light", "rgb(17, 17, 17)"),
+        ("Light Mode", "dark", "rgb(255, 255, 255)"),
+    ]
+    for choice, system, background in choices:
+        page.emulate_media(color_scheme=system)
+        page.goto(airflow.url)
+        page.get_by_role("button", name="User").click()
+        page.get_by_role("menuitem", name="Appearance").click()
+        page.get_by_text(choice).click()
+
+        page.goto(f"{airflow.url}/gofundo/connections")
+
+        expect(page.locator("body")).to_have_css("background-color", background)

@@ -359,7 +359,8 @@ def test_a_redirect_uri_that_is_none_is_told_and_stays_out_of_the_headers(
 
     assert page.status_code == 200
     assert "Redirect URI" in page.text
-    assert "script-src" not in page.headers["Content-Security-Policy"]
+    assert page.headers["Content-Security-Policy"].count("script-src 'nonce-") == 1
+    assert "script-src *" not in page.headers["Content-Security-Policy"]
 
 
 def test_a_login_that_could_not_be_kept_any_more_is_not_finished(
