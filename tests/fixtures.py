@@ -28,6 +28,7 @@ from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore
+from airflow_provider_gofundo.pages import walk as walks
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.settings import Settings
 from tests.replay import Replay, replay_server
@@ -79,6 +80,12 @@ def until(condition: Callable[[], object]) -> None:
 def walking_threads() -> list[str]:
     """The threads of walks that are alive; a sandbox has one of another name."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("gofundo_")]
+
+
+@pytest.fixture(autouse=True)
+def _every_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let walks look ahead at once: how quick a sandbox is in the test's own process shall decide nothing."""
+    monkeypatch.setattr(walks, "WORTHWHILE", 0.0)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from threading import Event, Lock
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,13 +15,13 @@ import requests
 
 from airflow_provider_gofundo.address import resolve, shown_path
 from airflow_provider_gofundo.answer import decode, is_json, require_success, unauthenticated
+from airflow_provider_gofundo.client.errand import Errand
 from airflow_provider_gofundo.client.query import encode
 from airflow_provider_gofundo.client.rate import Pace, Told, shared_pace
 from airflow_provider_gofundo.client.retry import retry_policy
 from airflow_provider_gofundo.exceptions import (
     GofundoConfigError,
     GofundoConnectionError,
-    GofundoStopped,
     without_frames,
 )
 from airflow_provider_gofundo.oauth.manager import TokenManager
@@ -69,10 +69,10 @@ class GofundoClient:
         self.tokens = tokens
         self._session = ApiSession(settings)
         self._pace = pace or shared_pace(settings)
-        self._sleep = sleep
-        self._stopped = Event()
-        self._errands: set[Event] = set()
-        self._retry = retry_policy(settings.max_attempts, sleep=self._pause, on_wait=self._count_wait)
+        policy = partial(retry_policy, settings.max_attempts, on_wait=self._count_wait)
+        self._new_errand = partial(Errand, policy, sleep)
+        self._errand = self._new_errand()  # of requests that have none of their own
+        self._errands: set[Errand] = set()
         self._lock = Lock()
         self._traffic = Traffic()
 
@@ -94,34 +94,34 @@ class GofundoClient:
 
         Takes no lock that a request holds, so that a signal handler may call it.
         """
-        self._stopped.set()
-        for over in list(self._errands):
-            over.set()
+        self._errand.end()
+        for errand in list(self._errands):
+            errand.end()
         self._session.abort()
 
     @contextmanager
-    def errand(self) -> Iterator[Event]:
-        """An event for `fetch`: set at the end of this block, so that nothing waits on for what nobody wants."""
-        over = Event()
-        self._errands.add(over)
-        if self._stopped.is_set():
-            over.set()
+    def errand(self) -> Iterator[Errand]:
+        """An errand for `fetch`, over at the end of this block, so that nothing waits for what nobody wants."""
+        errand = self._new_errand()
+        self._errands.add(errand)
+        if self._errand.is_over:
+            errand.end()
         try:
-            yield over
+            yield errand
         finally:
-            over.set()
-            self._errands.discard(over)
+            errand.end()
+            self._errands.discard(errand)
 
     @without_frames
     def session(self) -> ApiSession:
         """Return a session of its own that sends a token good now. It neither retries nor renews."""
-        token = self._retry(self.tokens.token)
+        token = self._errand.retry(self.tokens.token)
         return ApiSession(self.settings, token={"access_token": token.access_token, "token_type": "Bearer"})
 
     @without_frames
     def refresh_login(self) -> Token:
         """Refresh the token now, though it may still be good, and return the new one."""
-        return self._retry(self.tokens.refresh)
+        return self._errand.retry(self.tokens.refresh)
 
     @without_frames
     def request(
@@ -153,13 +153,9 @@ class GofundoClient:
         query_params: Mapping[str, Any] | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
-        over: Event | None = None,
+        errand: Errand | None = None,
     ) -> T:
-        """
-        Send one request and return what `read(answer, method, path)` makes of it, or raise what it raises.
-
-        Once `over` is set nothing is waited for any more: GofundoStopped.
-        """
+        """Send one request and return what `read(answer, method, path)` makes of it, or raise what it raises."""
         method = method.upper()
         url = resolve(self.settings.base_url, endpoint)
         path = shown_path(url)
@@ -167,11 +163,12 @@ class GofundoClient:
             raise GofundoConfigError("headers may not hold Authorization: the connection's token is sent.")
         options = {"params": encode(query_params), "json": json, "headers": dict(headers or {})}
         minted: Token | None = None  # for this request, by this process
-        pause = partial(self._pause, over=over)
+        errand = errand or self._errand
+        pause = errand.pause
 
         def attempt() -> T:
             nonlocal minted
-            pause(0)
+            pause()
             token = self.tokens.token()
             answer = self._send(method, url, token, options, pause)
             if answer.status_code == 401 and token != minted:
@@ -185,7 +182,7 @@ class GofundoClient:
             require_success(answer, method=method, path=path, idempotent=method in IDEMPOTENT)
             return read(answer, method, path)
 
-        return self._retry.copy(sleep=pause)(attempt) if over else self._retry(attempt)
+        return errand.retry(attempt)
 
     @without_frames
     def _send(
@@ -200,7 +197,7 @@ class GofundoClient:
                 method, url, params=options["params"], json=options["json"], headers=headers
             )
         except GofundoConnectionError as error:
-            pause(0)  # if that is why the answer is lost
+            pause(0)  # where that is why the answer is lost
             if error.answer_lost and method in IDEMPOTENT:
                 error.retry_in = 0.0
             raise
@@ -209,13 +206,6 @@ class GofundoClient:
         # The answer may be kept, pickled, or shown by whoever gets it.
         response.request.headers.pop("Authorization", None)
         return response
-
-    def _pause(self, seconds: float, over: Event | None = None) -> None:
-        over = over or self._stopped
-        if seconds:
-            (over.wait if self._sleep is None else self._sleep)(seconds)
-        if over.is_set():
-            raise GofundoStopped("Stopped: nobody waits for this any more.")
 
     def _hold(self, pause: Callable[[float], None], seconds: float) -> None:
         if seconds:

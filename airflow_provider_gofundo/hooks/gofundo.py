@@ -130,8 +130,8 @@ class GofundoHook(BaseHook):
         """
         Yield the pages of a list, first to last, with their records as raw JSON.
 
-        `parallel` requests are under way at the same time, 4 unless told otherwise; with 1 no page is asked for
-        before it is needed.
+        `parallel` requests are under way at the same time, 4 unless told otherwise, as soon as the server makes us
+        wait; with 1 no page is asked for before it is needed.
         """
         from airflow_provider_gofundo.pages.walk import PARALLEL, walk
 

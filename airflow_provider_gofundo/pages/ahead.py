@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -10,6 +11,22 @@ from typing import TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Idleness:
+    """How much longer the caller has waited than worked lately, in `seconds`: what looking ahead could save."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def during(self, fetch: Callable[[K], V], key: K) -> V:
+        """Return `fetch(key)`, and measure it."""
+        began, worked = time.perf_counter(), -time.thread_time()
+        result = fetch(key)
+        worked += time.thread_time()
+        waited = time.perf_counter() - began - worked
+        self.seconds = max(0.0, self.seconds + waited - worked)
+        return result
 
 
 @contextmanager

@@ -223,11 +223,12 @@ def test_a_connection_that_is_made_after_the_stop_is_cut(sandbox: Sandbox) -> No
 PULLING = """
 import signal, sys
 from tests.fixtures import settings_of, waiting_client
-from airflow_provider_gofundo.pages.walk import walk
+from airflow_provider_gofundo.pages import walk as walks
 
+walks.WORTHWHILE = 0.0
 client = waiting_client(settings_of(sys.argv[1]))
 signal.signal(signal.SIGTERM, lambda *_: client.stop())
-for page in walk(client, "api/donations", query_params={"per_page": 2}, parallel=int(sys.argv[2])):
+for page in walks.walk(client, "api/donations", query_params={"per_page": 2}, parallel=int(sys.argv[2])):
     print(page.number, flush=True)
 """
 

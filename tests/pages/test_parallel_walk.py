@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,8 +19,10 @@ from airflow_provider_gofundo.exceptions import (
     GofundoStopped,
 )
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+from airflow_provider_gofundo.pages import walk as walks
+from airflow_provider_gofundo.pages.ahead import Idleness
 from airflow_provider_gofundo.pages.shapes import Page, Step
-from airflow_provider_gofundo.pages.walk import EMPTY, READY, walk, walk_back
+from airflow_provider_gofundo.pages.walk import EMPTY, READY, WORTHWHILE, walk, walk_back
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.sandbox.shapes import SHAPES
 from tests.fixtures import ClientOf, Connect, settings_of, until, waiting_client, walking_threads
@@ -129,6 +132,55 @@ def test_while_nobody_takes_a_page_so_many_are_asked_for_and_no_more(
                 most = 1 + ahead + (taken - 2) // half * half
                 until(lambda: len(asked_pages(sandbox)) >= most and not sandbox.counters.in_flight)  # noqa: B023
                 assert sorted(asked_pages(sandbox)) == [*range(1, most + 1)]
+
+
+@pytest.mark.parametrize("shape", PAGED_SHAPES)
+def test_from_a_server_that_makes_nobody_wait_pages_are_taken_one_by_one(
+    shape: str, sandbox: Sandbox, client: GofundoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "WORTHWHILE", float("inf"))
+
+    pages = walk(client, f"api/{shape}/donations", query_params={"per_page": 4}, parallel=8)
+
+    found = []
+    for page in pages:
+        found += ids([page])
+        assert walking_threads() == []
+    assert found == EVERY
+    assert len(list_requests(sandbox)) == 10
+    assert sandbox.counters.in_flight_max == 1
+
+
+@pytest.mark.parametrize("shape", NUMBERED)
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_pages_are_asked_for_in_parallel_as_soon_as_one_was_waited_for(
+    shape: str, after: int, sandbox: Sandbox, client: GofundoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "WORTHWHILE", WORTHWHILE)
+    client.tokens.token()
+    sandbox.faults.add("slow", after=after, seconds=0.1, times=None)
+
+    assert ids(walk(client, f"api/{shape}/donations", query_params={"per_page": 2}, parallel=5)) == EVERY
+
+    assert sandbox.counters.in_flight_max == 5
+    assert sorted(asked_pages(sandbox))[:20] == [*range(1, 21)]
+
+
+def test_what_is_waited_for_now_and_then_adds_up_and_wears_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"perf_counter": 0.0, "thread_time": 0.0}
+    for name in clock:
+        monkeypatch.setattr(time, name, lambda name=name: clock[name])
+    idleness = Idleness()
+
+    def fetch(took: tuple[float, float]) -> str:
+        clock["perf_counter"] += took[0]
+        clock["thread_time"] += took[1]
+        return "page"
+
+    # Seconds it took, seconds of them worked, and what is left of all waiting.
+    for took, worked, left in ((1, 0.75, 0), (8, 1, 6), (4, 1, 8), (4, 3, 6), (9, 8, 0), (2, 1, 0), (3, 1, 1)):
+        assert idleness.during(fetch, (took, worked)) == "page"
+        assert idleness.seconds == left
 
 
 @pytest.mark.parametrize("parallel", [0, -1, 33, 2.0, "4", True, None])
