@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers, get_environ_proxies
 from urllib3 import HTTPConnectionPool, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as UrlTimeout
 
-from airflow_provider_gofundo.address import host_of, https_form, shown_path
+from airflow_provider_gofundo.address import host_of, https_form
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError, GofundoResponseError
 from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.trouble import explain, no_way, redirected
@@ -23,6 +24,9 @@ from airflow_provider_gofundo.wires import Wires
 
 # An answer is read for this many times Timeout at most, and up to this many bytes.
 PATIENCE, LARGEST = 10, 512 * 1024**2
+
+# Bytes to take at once of what has arrived: most pages fit, and threads hand over to each other at every read.
+GULP = 256 * 1024
 
 # Variables that name the PEM file of a private CA, as requests knows them.
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -76,7 +80,8 @@ class ApiAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Send it, read the whole answer, and turn what went wrong into an error of ours."""
-        method, path = str(request.method), shown_path(request.url)
+        method, target = str(request.method), request.path_url
+        path = target.partition("?")[0].lstrip("/")
         if not (request.url or "").startswith(self._origin):
             raise GofundoConfigError(
                 f"Refused to call {host_of(request.url)}: the token goes to {self._settings.base_url} only."
@@ -94,7 +99,7 @@ class ApiAdapter(HTTPAdapter):
             # HTTPAdapter.send comes down to this call, and spends as much again on what is the same every time.
             raw = pool.urlopen(
                 method,
-                request.path_url,
+                target,
                 body=request.body,
                 headers=request.headers,
                 redirect=False,
@@ -104,8 +109,8 @@ class ApiAdapter(HTTPAdapter):
                 preload_content=False,
                 decode_content=False,
             )
-            response = self.build_response(request, raw)
-            response.url = self._settings.base_url + response.url[len(self._origin) - 1 :]
+            response = _response(request, raw)
+            response.url = self._settings.base_url + str(request.url)[len(self._origin) - 1 :]
             if not response.is_redirect:
                 _read(response, time.monotonic() + PATIENCE * self._settings.timeout, f"{method} {path}")
         except (HTTPError, OSError) as error:
@@ -136,6 +141,16 @@ class ApiAdapter(HTTPAdapter):
         return pool
 
 
+def _response(request: requests.PreparedRequest, raw: Any) -> requests.Response:
+    """What HTTPAdapter.build_response makes of an answer, but for cookies, which nobody here keeps."""
+    response = requests.Response()
+    response.status_code, response.reason = raw.status, raw.reason
+    response.headers = CaseInsensitiveDict(raw.headers)
+    response.encoding = get_encoding_from_headers(response.headers)
+    response.request, response.raw = request, raw
+    return response
+
+
 def _read(response: requests.Response, deadline: float, what: str) -> None:
     """
     Read the whole answer, as it comes, within bounds of time and size.
@@ -143,14 +158,18 @@ def _read(response: requests.Response, deadline: float, what: str) -> None:
     Here, so that a cut-off answer is one of our errors too. `raw.read1` returns what has arrived: any other way to
     read waits for as long as a server sends a byte now and then.
     """
-    raw, body = response.raw, bytearray()
-    while chunk := raw.read1(65536, decode_content=True):
-        body += chunk
-        if len(body) > LARGEST:
+    raw, size, chunks = response.raw, 0, []
+    while chunk := raw.read1(GULP, decode_content=True):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST:
             raw.close()
             raise GofundoResponseError(f"{what} answered more than {LARGEST >> 20} MB; ask for fewer records a page.")
         if time.monotonic() > deadline:
             raw.close()
             raise UrlTimeout
     raw.release_conn()
+    # What requests does once it has read an answer, without copying it in pieces of 10 kB.
+    body = b"".join(chunks)
+    response._content, response._content_consumed = body, True  # type: ignore[attr-defined]
     response.raw = io.BytesIO(body)

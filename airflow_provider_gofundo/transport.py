@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import requests
 from requests_oauthlib import OAuth2Session
@@ -82,9 +83,12 @@ class ApiSession(OAuth2Session):
         try:
             # What `prepare` does, without a look at cookies, .netrc and hooks, which cost as much as all of this.
             request.prepare_method(method)
-            request.prepare_url(https_form(url), params)
+            request.url = _prepared(url) + ("?" + urlencode(params, doseq=True) if params else "")
             request.prepare_headers({**self.headers, **headers})
-            request.prepare_body(None, None, json)
+            if json is None:
+                request.prepare_content_length(None)
+            else:
+                request.prepare_body(None, None, json)
             return self._adapter.send(request)
         except (requests.RequestException, UnicodeError):
             text = _malformed(method, url)
@@ -103,6 +107,14 @@ class ApiSession(OAuth2Session):
 
     fetch_token = _discreetly(OAuth2Session.fetch_token)
     refresh_token = _discreetly(OAuth2Session.refresh_token)
+
+
+@functools.lru_cache(maxsize=64)
+def _prepared(url: str) -> str:
+    """A URL without its query as requests writes it; this costs more than all the rest of a request."""
+    request = requests.PreparedRequest()
+    request.prepare_url(https_form(url), None)
+    return str(request.url)
 
 
 def _malformed(method: str, url: str) -> str:

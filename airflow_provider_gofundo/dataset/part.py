@@ -125,7 +125,7 @@ class _NdjsonPart:
         return self.records
 
     def write(self, records: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
-        (self._gzip or self._sink).write(b"\n".join(records) + b"\n")
+        (self._gzip or self._sink).write(b"\n".join((*records, b"")))
         self.records += len(records)
         return ()
 
