@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks import imports, memory, sensors, speed
 from benchmarks.contenders import BY_NAME, CONTENDERS, Contender, python_of
-from benchmarks.speed import PAGES, PAGES_QUICK, Cell
+from benchmarks.speed import PAGES, PAGES_QUICK, PER_PAGE, Cell
 from benchmarks.targets import Target, of_speed
 
 
@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--latency", nargs="+", type=int, choices=PAGES, default=list(PAGES), help="only these latencies, in ms"
     )
+    parser.add_argument("--per-page", type=int, default=PER_PAGE, help="records a page (%(default)s)")
     parser.add_argument("--gzip", choices=("off", "on", "both"), help="compression on the wire (both; quick: off)")
     options = parser.parse_args()
     if options.quick:
@@ -63,7 +64,7 @@ def grid(options: argparse.Namespace) -> tuple[list[Target], list[str]]:
     results, wrong = [], []
     for gzip in on_the_wire:
         for latency in options.latency:
-            result = speed.measure(Cell(latency, gzip, pages[latency]), contenders, options.runs)
+            result = speed.measure(Cell(latency, gzip, pages[latency], options.per_page), contenders, options.runs)
             print(speed.table(result), flush=True)
             results.append(result)
             wrong += speed.differences(result, contenders)

@@ -50,6 +50,7 @@ CONTENDERS = (
     Contender(name="http_operator", peer="http_operator", environment=AIRFLOW, every_round=False),
     Contender(name="dlt", peer="dlt_rest_api", environment=DLT, keeps_spelling=False, every_round=False),
     Contender(name="asyncio", peer="asyncio_client", environment=CLIENTS, parallel=PARALLEL),
+    Contender(name="threads", peer="threads", environment=CLIENTS, parallel=PARALLEL),
     Contender(name="us", peer="us", parallel=PARALLEL),
     Contender(name="us_parquet", peer="us", parallel=PARALLEL, file_format="parquet", keeps_spelling=False),
     Contender(name="us_one_by_one", peer="us", every_round=False),

@@ -50,7 +50,7 @@ def run(contender: Contender, url: str, token: str, folder: Path, per_page: int)
         "file-format": contender.file_format,
     }
     for name, value in options.items():
-        command += [f"--{name}", str(value)]
+        command.append(f"--{name}={value}")  # a token may begin with a dash
     forget(url)
     done = subprocess.run(command, cwd=ROOT, env=_variables(), capture_output=True, text=True, check=False)
     if done.returncode:
