@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -46,6 +47,8 @@ class ApiAdapter(HTTPAdapter):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._origin = https_form(settings.base_url) + "/"
+        self._root = urlsplit(settings.base_url).path
+        self._timeout = Timeout(connect=settings.timeout, read=settings.timeout)
         self._plain = settings.base_url.startswith("http://")
         # Asked for once, not for every request as requests does.
         self._proxies = {} if self._plain else get_environ_proxies(settings.base_url)
@@ -80,14 +83,13 @@ class ApiAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Send it, read the whole answer, and turn what went wrong into an error of ours."""
-        method, target = str(request.method), request.path_url
-        path = target.partition("?")[0].lstrip("/")
-        if not (request.url or "").startswith(self._origin):
+        method, url = str(request.method), str(request.url)
+        if not url.startswith(self._origin):
             raise GofundoConfigError(
-                f"Refused to call {host_of(request.url)}: the token goes to {self._settings.base_url} only."
+                f"Refused to call {host_of(url)}: the token goes to {self._settings.base_url} only."
             )
-        timeout = options.get("timeout") or self._settings.timeout
-        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        below = url[len(self._origin) - 1 :]  # what follows the base URL
+        path = (self._root + below).partition("?")[0].lstrip("/")
         failure: GofundoError | None = None
         try:
             pool = self._pool_for(request, options)
@@ -99,18 +101,18 @@ class ApiAdapter(HTTPAdapter):
             # HTTPAdapter.send comes down to this call, and spends as much again on what is the same every time.
             raw = pool.urlopen(
                 method,
-                target,
+                self._root + below,
                 body=request.body,
                 headers=request.headers,
                 redirect=False,
                 retries=self.max_retries,
-                timeout=Timeout(connect=connect, read=read),
+                timeout=_timeout(options.get("timeout")) or self._timeout,
                 chunked=request.body is not None and "Content-Length" not in request.headers,
                 preload_content=False,
                 decode_content=False,
             )
             response = _response(request, raw)
-            response.url = self._settings.base_url + str(request.url)[len(self._origin) - 1 :]
+            response.url = self._settings.base_url + below
             if not response.is_redirect:
                 _read(response, time.monotonic() + PATIENCE * self._settings.timeout, f"{method} {path}")
         except (HTTPError, OSError) as error:
@@ -139,6 +141,14 @@ class ApiAdapter(HTTPAdapter):
         if usual:
             self._pool = pool
         return pool
+
+
+def _timeout(given: float | tuple[float, float] | None) -> Timeout | None:
+    """A timeout as a caller of the session may give it: for all, or for connecting and for reading."""
+    if not given:
+        return None
+    connect, read = given if isinstance(given, tuple) else (given, given)
+    return Timeout(connect=connect, read=read)
 
 
 def _response(request: requests.PreparedRequest, raw: Any) -> requests.Response:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError
+
+_ODD = re.compile(r"[\s\x00-\x1f\\]").search
 
 
 def resolve(base_url: str, endpoint: str) -> str:
@@ -25,7 +28,7 @@ def resolve(base_url: str, endpoint: str) -> str:
     if "?" in endpoint or "#" in endpoint:
         raise GofundoConfigError("endpoint holds a query string; put its parameters into query_params.")
     # requests sends %2e as a dot.
-    if ".." in unquote(endpoint).split("/") or any(c.isspace() or ord(c) < 32 or c == "\\" for c in endpoint):
+    if ".." in unquote(endpoint).split("/") or _ODD(endpoint):
         raise GofundoConfigError("endpoint is not a plain path; write it like api/donations.")
     return f"{base_url}/{endpoint.lstrip('/')}"
 

@@ -64,6 +64,7 @@ class ApiSession(OAuth2Session):
         super().__init__(**kwargs)
         self._base_url = settings.base_url
         self.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+        self._own_headers = dict(self.headers)
         self.trust_env = False  # the adapter looks at the environment; a .netrc has no say in who we are
         self.adapters.clear()
         self._adapter = ApiAdapter(settings)
@@ -84,7 +85,7 @@ class ApiSession(OAuth2Session):
             # What `prepare` does, without a look at cookies, .netrc and hooks, which cost as much as all of this.
             request.prepare_method(method)
             request.url = _prepared(url) + ("?" + urlencode(params, doseq=True) if params else "")
-            request.prepare_headers({**self.headers, **headers})
+            request.prepare_headers({**self._own_headers, **headers})
             if json is None:
                 request.prepare_content_length(None)
             else:

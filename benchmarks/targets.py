@@ -12,7 +12,7 @@ from benchmarks.speed import Result
 # Milliseconds of latency: at least so many times the plain loop's speed, and so much of the asyncio client's.
 SPEED = {20: (6.0, 0.9), 100: (6.5, 0.95)}
 
-# CPU at no latency: at most so much of the plain loop's, and at least so many times less than these.
+# CPU at no latency, uncompressed: at most so much of the plain loop's, and at least so many times less than these.
 NDJSON, PARQUET, TIMES_LESS = 0.35, 0.6, {"http_operator": 4.0, "dlt": 9.0}
 
 
@@ -43,7 +43,7 @@ def of_speed(results: Iterable[Result]) -> Iterator[Target]:
     """Yield the targets that can be told from what has been measured."""
     for result in results:
         yield from _speed(result)
-        if not result.cell.latency:
+        if not result.cell.latency and not result.cell.gzip:
             yield from _cpu(result)
         yield from _manners(result)
 

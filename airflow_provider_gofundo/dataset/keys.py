@@ -13,6 +13,7 @@ import msgspec
 
 _MASK = (1 << 64) - 1
 _TOP = 1 << 63
+_LAST = _TOP - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}").fullmatch
 _ESCAPED = re.compile(r'["\\\x00-\x1f]').search
 _SPREAD = 0x9E3779B97F4A7C15  # Knuth's multiplier: neighbours land far from each other
@@ -47,7 +48,7 @@ def key_of(value: Any) -> int | None:
     keys two that differ agree with a chance of one in 18 million. A number and its text have the same key, because a
     column of a part may make one of the other.
     """
-    if type(value) is int and 0 <= value < _TOP - 1:
+    if type(value) is int and 0 <= value < _LAST:
         return value + 1
     if value is None:
         return None
@@ -133,7 +134,7 @@ class Once:
         """The keys of records."""
         values = self._read(records) if self._read else ()
         # What key_of says of the usual ones, said here: there is one for every record.
-        return [value + 1 if type(value) is int and 0 <= value < _TOP - 1 else key_of(value) for value in values]
+        return [value + 1 if type(value) is int and 0 <= value < _LAST else key_of(value) for value in values]
 
     def knows(self, keys: Sequence[int | None]) -> bool:
         """Whether some of these keys have been seen lately, or come twice among themselves."""

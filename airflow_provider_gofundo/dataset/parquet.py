@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
@@ -89,10 +91,15 @@ class ParquetPart:
         return self._written
 
     def write(self, records: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
-        for at, record in enumerate(records, 1):
-            self._waiting.append(record)
-            self._bytes += len(record)
-            if len(self._waiting) >= self._block_records or self._bytes >= self._block_bytes:
+        at = 0
+        while at < len(records):
+            some = records[at : at + self._block_records - len(self._waiting)]
+            bytes_after = [*accumulate(map(len, some), initial=self._bytes)]
+            fitting = min(len(some), bisect_left(bytes_after, self._block_bytes))
+            self._waiting += some[:fitting]
+            self._bytes = bytes_after[fitting]
+            at += fitting
+            if len(self._waiting) == self._block_records or self._bytes >= self._block_bytes:
                 left = self.flush()
                 if left:
                     return [*left, *records[at:]]
