@@ -244,7 +244,7 @@ def test_a_step_comes_out_of_the_link_decoded(read: Read) -> None:
 
 @pytest.mark.parametrize("link", ["/?page=2", "http://127.0.0.1:1/?page=2#page=9", "https://[example.org/api?page=2"])
 def test_of_a_link_nothing_but_the_step_matters(link: str, read: Read) -> None:
-    assert read('{"data":[{"id":1}],"next_page_url":"%s"}' % link).next == Step("page", "2")
+    assert read(f'{{"data":[{{"id":1}}],"next_page_url":"{link}"}}').next == Step("page", "2")
 
 
 PRETTY = r"""
