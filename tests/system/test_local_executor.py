@@ -1,4 +1,4 @@
-"""A whole Airflow with LocalExecutor: a hundred tasks, a trigger and the API server share one login."""
+"""A whole Airflow with LocalExecutor: all that it runs shares one login, and what is stopped there stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,16 @@ with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1), max_active_ta
     )
 """
 
+LONG = """
+from datetime import datetime
+from airflow.sdk import DAG
+from airflow_provider_gofundo.transfers.gofundo_to_object_storage import GofundoToObjectStorageOperator
+
+with DAG("long", schedule=None, start_date=datetime(2026, 1, 1)):
+    GofundoToObjectStorageOperator(
+        task_id="pull", endpoint="api/donations", query_params={"per_page": 1}, parallel=4, path="file://%s"
+    )
+"""
 
 DEFERRED = """
 from datetime import datetime
@@ -90,6 +102,8 @@ class Standalone:
         dags.mkdir(parents=True)
         (dags / "mapped.py").write_text(DAG)
         (dags / "deferred.py").write_text(DEFERRED)
+        self.lake = home / "lake"
+        (dags / "long.py").write_text(LONG % self.lake)
         (home / "plugins").mkdir()
         (home / "plugins" / "asking.py").write_text(PLUGIN)
         self._home, self._port = home, free_port()
@@ -147,42 +161,65 @@ class Standalone:
     def get(self, path: str) -> Any:
         return requests.get(f"{self._url}{path}", timeout=60).json()
 
-    def run(self, dag: str) -> dict[str, int]:
-        """Run a DAG to its end; returns how many task instances ended in which state."""
+    def begin(self, dag: str) -> Run:
+        """Begin a run of a DAG."""
         headers = self.until("the API", 180, self._login)
         api = f"{self._url}/api/v2/dags/{dag}"
         self.until(
             "the DAG", 120, lambda: requests.patch(api, json={"is_paused": False}, headers=headers, timeout=10).ok
         )
         created = requests.post(f"{api}/dagRuns", json={"logical_date": None}, headers=headers, timeout=10).json()
-        run = f"{api}/dagRuns/{created['dag_run_id']}"
-        self.until(
+        return Run(self, f"{api}/dagRuns/{created['dag_run_id']}", headers)
+
+    def run(self, dag: str) -> dict[str, int]:
+        """Run a DAG to its end; returns how many task instances ended in which state."""
+        return self.begin(dag).states()
+
+
+@dataclass
+class Run:
+    """A run of a DAG, at a URL of the REST API."""
+
+    airflow: Standalone
+    url: str
+    headers: dict[str, str]
+
+    def states(self) -> dict[str, int]:
+        """Wait for its end; returns how many task instances ended in which state."""
+        self.airflow.until(
             "the run", 600,
-            lambda: requests.get(run, headers=headers, timeout=30).json()["state"] in ("success", "failed"),
+            lambda: requests.get(self.url, headers=self.headers, timeout=30).json()["state"] in ("success", "failed"),
         )  # fmt: skip
-        states: dict[str, int] = {}
-        instances = requests.get(f"{run}/taskInstances", params={"limit": 200}, headers=headers, timeout=30).json()
-        for instance in instances["task_instances"]:
-            states[str(instance["state"])] = states.get(str(instance["state"]), 0) + 1
-        return states
+        found = requests.get(f"{self.url}/taskInstances", params={"limit": 200}, headers=self.headers, timeout=30)
+        return dict(Counter(str(instance["state"]) for instance in found.json()["task_instances"]))
+
+    def mark_failed(self, task: str) -> None:
+        """Do what a person does who stops a task in the UI."""
+        url = f"{self.url}/taskInstances/{task}"
+        requests.patch(url, json={"new_state": "failed"}, headers=self.headers, timeout=30).raise_for_status()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def throttled() -> Iterator[Sandbox]:
     with Sandbox(records=2_000, token_per_minute=60) as running:
         yield running
 
 
-def test_tasks_triggers_and_api_server_log_in_once(throttled: Sandbox, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def airflow(throttled: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     connection = {"conn_type": "gofundo", "host": throttled.url, "login": "1", "password": "secret-machine-1"}
-    airflow = Standalone(tmp_path / "airflow", connection)
+    running = Standalone(tmp_path_factory.mktemp("airflow"), connection)
     try:
-        states = airflow.run("mapped")
-        by_tasks = dict(throttled.counters.grants)
-        deferred = airflow.run("deferred")
-        by_api_server = airflow.get("/asking/")
+        yield running
     finally:
-        airflow.stop()
+        running.stop()
+
+
+def test_tasks_triggers_and_api_server_log_in_once(throttled: Sandbox, airflow: Standalone) -> None:
+    states = airflow.run("mapped")
+    by_tasks = dict(throttled.counters.grants)
+    deferred = airflow.run("deferred")
+    by_api_server = airflow.get("/asking/")
 
     print(f"\n100 mapped tasks on LocalExecutor: {states}, token requests: {by_tasks}")
     assert states == {"success": 100}
@@ -190,3 +227,20 @@ def test_tasks_triggers_and_api_server_log_in_once(throttled: Sandbox, tmp_path:
     assert (deferred, by_api_server) == ({"success": 1}, 200)
     assert dict(throttled.counters.grants) == by_tasks  # both have found the tasks' token
     assert throttled.counters.requests["GET /api/donations"] == 102
+
+
+def test_a_pull_that_is_stopped_in_the_ui_asks_for_no_more_pages_and_leaves_nothing(
+    throttled: Sandbox, airflow: Standalone
+) -> None:
+    throttled.settings.latency_ms = 300
+    run = airflow.begin("long")
+    airflow.until("the pull", 120, lambda: throttled.counters.in_flight == 4 and any(airflow.lake.iterdir()))
+
+    run.mark_failed("pull")
+
+    assert run.states() == {"failed": 1}
+    airflow.until("the end of its requests", 60, lambda: throttled.counters.in_flight == 0)
+    asked = throttled.counters.total
+    assert asked < 2_000
+    airflow.until("the end of its files", 60, lambda: not any(airflow.lake.iterdir()))
+    assert throttled.counters.total == asked
