@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import time
@@ -36,6 +37,14 @@ BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 MOST_AT_ONCE = 32
 
 
+@functools.lru_cache(maxsize=64)
+def prepared(url: str) -> str:
+    """A URL without its query as requests writes it; this costs more than all the rest of a request."""
+    request = requests.PreparedRequest()
+    request.prepare_url(https_form(url), None)
+    return str(request.url)
+
+
 class ApiAdapter(HTTPAdapter):
     """
     Sends requests to the connection's own origin, and nothing to any other.
@@ -46,8 +55,8 @@ class ApiAdapter(HTTPAdapter):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._origin = https_form(settings.base_url) + "/"
-        self._root = urlsplit(settings.base_url).path
+        self._origin = prepared(settings.base_url + "/")
+        self._root = urlsplit(self._origin).path.rstrip("/")
         self._timeout = Timeout(connect=settings.timeout, read=settings.timeout)
         self._plain = settings.base_url.startswith("http://")
         # Asked for once, not for every request as requests does.
@@ -143,8 +152,10 @@ class ApiAdapter(HTTPAdapter):
         return pool
 
 
-def _timeout(given: float | tuple[float, float] | None) -> Timeout | None:
+def _timeout(given: Timeout | float | tuple[float, float] | None) -> Timeout | None:
     """A timeout as a caller of the session may give it: for all, or for connecting and for reading."""
+    if isinstance(given, Timeout):
+        return given
     if not given:
         return None
     connect, read = given if isinstance(given, tuple) else (given, given)

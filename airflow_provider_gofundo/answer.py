@@ -21,6 +21,9 @@ from airflow_provider_gofundo.exceptions import (
 
 T = TypeVar("T")
 
+# Seconds that a server may ask to wait; one that asks for more is asked again then.
+LONGEST_WAIT = 3600.0
+
 _SHOWN = re.compile(r"[\w/.+ -]{1,80}", re.ASCII)
 _FIELD = re.compile(r"[A-Za-z_]\w{0,60}", re.ASCII)
 
@@ -128,12 +131,12 @@ def retry_after(headers: Mapping[str, str], *, at: datetime) -> float | None:
     """
     Return the seconds that Retry-After asks to wait, given as seconds or as a date (RFC 9110, 10.2.3).
 
-    None when the header is missing or unreadable. A date is counted from the server's own clock, its Date header,
-    where it sent one.
+    An hour at most. None when the header is missing or unreadable. A date is counted from the server's own clock,
+    its Date header, where it sent one.
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT)
     return _from_now(_date(value), headers, at)
 
 
@@ -148,7 +151,7 @@ def rate_reset(headers: Mapping[str, str], *, at: datetime) -> float | None:
 def _from_now(until: datetime | None, headers: Mapping[str, str], at: datetime) -> float | None:
     if until is None:
         return None
-    return max(0.0, (until - (_date(headers.get("Date", "")) or at)).total_seconds())
+    return min(max(0.0, (until - (_date(headers.get("Date", "")) or at)).total_seconds()), LONGEST_WAIT)
 
 
 def _date(value: str) -> datetime | None:

@@ -18,10 +18,11 @@ import requests
 from requests_oauthlib import OAuth2Session
 
 from airflow_provider_gofundo import __version__
-from airflow_provider_gofundo.adapter import ApiAdapter
+from airflow_provider_gofundo.adapter import ApiAdapter, prepared
 from airflow_provider_gofundo.address import https_form, resolve, shown_path
 from airflow_provider_gofundo.exceptions import (
     GofundoConfigError,
+    GofundoError,
     without_frames,
 )
 from airflow_provider_gofundo.settings import Settings
@@ -84,40 +85,43 @@ class ApiSession(OAuth2Session):
         try:
             # What `prepare` does, without a look at cookies, .netrc and hooks, which cost as much as all of this.
             request.prepare_method(method)
-            request.url = _prepared(url) + ("?" + urlencode(params, doseq=True) if params else "")
+            request.url = prepared(url) + ("?" + urlencode(params, doseq=True) if params else "")
             request.prepare_headers({**self._own_headers, **headers})
             if json is None:
                 request.prepare_content_length(None)
             else:
                 request.prepare_body(None, None, json)
             return self._adapter.send(request)
-        except (requests.RequestException, UnicodeError):
+        except GofundoError:
+            raise
+        except (requests.RequestException, TypeError, ValueError):
             text = _malformed(method, url)
         raise GofundoConfigError(text)
 
     @without_frames
     @_discreetly
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # passes everything on
+    def request(  # type: ignore[override]  # passes everything on
+        self, method: str, url: str, data: Any = None, headers: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> requests.Response:
         """Send a request, as `requests.Session.request` does."""
         target = https_form(resolve(self._base_url, url))
+        own = dict(headers or {})  # oauthlib writes the token into it
         try:
-            return super().request(method, target, *args, **kwargs)
-        except (requests.RequestException, UnicodeError):
+            response = super().request(method, target, data, own, **kwargs)
+        except GofundoError:
+            raise
+        except (requests.RequestException, TypeError, ValueError):
             text = _malformed(method, target)
+        else:
+            # The answer may be kept, pickled, or shown by whoever gets it.
+            response.request.headers.pop("Authorization", None)
+            return response
         raise GofundoConfigError(text)
 
     fetch_token = _discreetly(OAuth2Session.fetch_token)
     refresh_token = _discreetly(OAuth2Session.refresh_token)
 
 
-@functools.lru_cache(maxsize=64)
-def _prepared(url: str) -> str:
-    """A URL without its query as requests writes it; this costs more than all the rest of a request."""
-    request = requests.PreparedRequest()
-    request.prepare_url(https_form(url), None)
-    return str(request.url)
-
-
 def _malformed(method: str, url: str) -> str:
     """What failed on its way is the adapter's to explain; this never got so far. requests' words may hold values."""
-    return f"{method} {shown_path(url)} cannot be sent: a header or the body is malformed."
+    return f"{method} {shown_path(url)} cannot be sent: its method, a header, its body or timeout is malformed."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from datetime import date
 from typing import Any
 
 import pytest
 from requests_oauthlib import OAuth2Session
+from urllib3 import Timeout
 
 from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
@@ -17,6 +19,7 @@ from airflow_provider_gofundo.exceptions import (
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.fixtures import Connect, Waits
+from tests.leaks import exposed
 from tests.replay import Answer, Replay, recorded
 
 
@@ -230,3 +233,32 @@ def test_a_refused_token_is_renewed_midway_through_a_list(replay: Replay, connec
 
     assert len(pages) == 3
     assert len(replay.token_requests) == 2
+
+
+def test_the_session_of_get_conn_writes_its_token_nowhere_else(hook: GofundoHook) -> None:
+    mine = {"X-Trace": "1"}
+
+    answer = hook.get_conn().get("api/donations", headers=mine)
+
+    assert answer.ok
+    assert mine == {"X-Trace": "1"}
+    assert hook.client.tokens.token().access_token.encode() not in pickle.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("POST", {"json": {"on": date(2026, 1, 1)}}), ("GET ", {}), ("GET", {"headers": {"X-A": "b\nc"}})],
+    ids=str,
+)
+def test_a_request_that_cannot_be_sent_is_an_error_of_ours(
+    method: str, options: dict[str, Any], hook: GofundoHook
+) -> None:
+    with pytest.raises(GofundoConfigError, match="cannot be sent") as caught:
+        hook.request(method, "api/donations", **options)
+
+    assert exposed(caught.value, [hook.client.tokens.token().access_token]) == []
+
+
+@pytest.mark.parametrize("timeout", [5, (5, 5), Timeout(5)], ids=["one", "two", "urllib3's"])
+def test_the_session_of_get_conn_takes_a_timeout_as_requests_does(timeout: Any, hook: GofundoHook) -> None:
+    assert hook.get_conn().get("api/donations", timeout=timeout).ok

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -70,9 +71,7 @@ class GofundoClient:
         self._session = ApiSession(settings)
         self._pace = pace or shared_pace(settings)
         policy = partial(retry_policy, settings.max_attempts, on_wait=self._count_wait)
-        self._new_errand = partial(Errand, policy, sleep)
-        self._errand = self._new_errand()  # of requests that have none of their own
-        self._errands: set[Errand] = set()
+        self._errand = Errand(policy, sleep)  # all that this client does
         self._lock = Lock()
         self._traffic = Traffic()
 
@@ -95,22 +94,26 @@ class GofundoClient:
         Takes no lock that a request holds, so that a signal handler may call it.
         """
         self._errand.end()
-        for errand in list(self._errands):
-            errand.end()
+        self.tokens.stop()
         self._session.abort()
 
-    @contextmanager
-    def errand(self) -> Iterator[Errand]:
-        """An errand for `fetch`, over at the end of this block, so that nothing waits for what nobody wants."""
-        errand = self._new_errand()
-        self._errands.add(errand)
-        if self._errand.is_over:
-            errand.end()
-        try:
-            yield errand
-        finally:
-            errand.end()
-            self._errands.discard(errand)
+    def errand(self) -> AbstractContextManager[Errand]:
+        """An errand for `fetch`, over at the end of its block, so that nothing waits for what nobody wants."""
+        return self._errand.part()
+
+    def within(self, errand: Errand) -> GofundoClient:
+        """Return this client, but that all it does is part of an errand."""
+        other = copy(self)
+        other._errand = errand
+        return other
+
+    @without_frames
+    def ready(self, endpoint: str, query_params: Mapping[str, Any], errand: Errand) -> None:
+        """Have a token that is good now, for requests to this endpoint, which is checked first."""
+        resolve(self.settings.base_url, endpoint)
+        encode(query_params)
+        errand.pause()
+        errand.retry(self.tokens.token)
 
     @without_frames
     def session(self) -> ApiSession:
@@ -192,17 +195,21 @@ class GofundoClient:
         self._count(requests=1)
         headers = {**options["headers"], "Authorization": f"Bearer {token.access_token}"}
         response: requests.Response | None = None
+        failure: GofundoConnectionError | None = None
         try:
             response = self._session.exchange(
                 method, url, params=options["params"], json=options["json"], headers=headers
             )
         except GofundoConnectionError as error:
-            pause(0)  # where that is why the answer is lost
-            if error.answer_lost and method in IDEMPOTENT:
-                error.retry_in = 0.0
-            raise
+            failure = error
         finally:
             self._pace.leave(ticket, None if response is None else Told.by(response))
+        if failure:
+            pause(0)  # where that is why the answer is lost; out here, or it would carry the token along
+            if failure.answer_lost and method in IDEMPOTENT:
+                failure.retry_in = 0.0
+            raise failure
+        assert response is not None  # noqa: S101  # or there was a failure
         # The answer may be kept, pickled, or shown by whoever gets it.
         response.request.headers.pop("Authorization", None)
         return response

@@ -20,10 +20,10 @@ def encode(query_params: Mapping[str, Any] | None) -> dict[str, str | list[str]]
     encoded: dict[str, str | list[str]] = {}
     for name, value in (query_params or {}).items():
         if isinstance(value, (list, tuple)):
-            if not value or not str(name).endswith("[]"):
-                raise GofundoConfigError(
-                    f"query_params: {name} is a list; name it {str(name).removesuffix('[]')}[] and put an item in."
-                )
+            if not str(name).endswith("[]"):
+                raise GofundoConfigError(f"query_params: {name} is a list; name it {name}[], as PHP does.")
+            if not value:
+                raise GofundoConfigError(f"query_params: {name} is an empty list; put an item in, or leave it out.")
             encoded[str(name)] = [_text(name, item) for item in value]
         elif value is not None:
             encoded[str(name)] = _text(name, value)

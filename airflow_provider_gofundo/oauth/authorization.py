@@ -72,8 +72,9 @@ def code_of(callback_url: str, request: AuthorizationRequest) -> str:
     error = query.get("error")
     if not query.keys() & {"code", "error"}:
         raise GofundoAuthError(
-            "This address holds neither code nor error. Paste the whole one that the browser ended at. If it has not "
-            "left Gofundo, compare Client ID, Redirect URI and the client's grants with Instellingen > API-koppeling."
+            "This address holds neither code nor error: it is not the one that the browser ended at, or not the "
+            "whole of it. If the browser has not left Gofundo, compare Client ID, Redirect URI and the client's "
+            "grants with Instellingen > API-koppeling."
         )
     # League 8 leaves the state out of some errors; they give nothing away and may come without.
     if error is None and not hmac.compare_digest(query.get("state", "").encode(), request.state.encode()):

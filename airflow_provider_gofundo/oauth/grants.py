@@ -38,6 +38,9 @@ class Grant(ABC):
 
     seed: Token | None = None
 
+    _login: ApiSession | None = None  # one under way
+    _stopped = False
+
     def __init__(self, settings: Settings, *, clock: Clock = now) -> None:
         self._settings = settings
         self._clock = clock
@@ -57,6 +60,16 @@ class Grant(ABC):
         except GofundoAuthError as error:
             if not finished(error):
                 raise
+
+    def stop(self) -> None:
+        """
+        Cut a login under way, and the next ones. There is no way back.
+
+        What uses something up is not cut: its answer may hold the only token there is.
+        """
+        self._stopped = True
+        if self._login:
+            self._login.abort()
 
     @without_frames
     def refresh(self, refresh_token: str) -> Token:
@@ -88,7 +101,13 @@ class Grant(ABC):
             ),
             clock=self._clock,
             harmless=harmless,
+            opened=self._opened if harmless else lambda _: None,
         )
+
+    def _opened(self, session: ApiSession) -> None:
+        self._login = session
+        if self._stopped:
+            session.abort()
 
 
 class ClientCredentialsGrant(Grant):
@@ -179,11 +198,12 @@ def _ask(
     *,
     clock: Clock,
     harmless: bool = False,
+    opened: Callable[[ApiSession], None] = lambda _: None,
 ) -> Token:
     """
     POST to the token endpoint, in a session of its own, so that nothing that happens here touches a token in use.
 
-    `harmless` says that asking again does no harm, whatever became of the first time.
+    `harmless` says that asking again does no harm, whatever became of the first time. `opened` is told the session.
     """
     issued_at = clock()
     tokens: list[Token] = []
@@ -201,6 +221,7 @@ def _ask(
     # Of all clients only this one may send it.
     redirect_uri = settings.redirect_uri if isinstance(client, WebApplicationClient) else None
     with ApiSession(settings, client=client, redirect_uri=redirect_uri) as session:
+        opened(session)
         session.register_compliance_hook("access_token_response", check)
         session.register_compliance_hook("refresh_token_response", check)
         try:

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import datetime
-from threading import Lock
+from threading import Event, Lock
 
 from tenacity import Retrying, stop_after_attempt, wait_fixed
 
@@ -16,6 +16,7 @@ from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
     GofundoError,
     GofundoReauthorizationRequired,
+    GofundoStopped,
     GofundoStorageError,
     without_frames,
 )
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 # About how many seconds apart to look for the token of the worker whose turn it is, and for how long after its turn
 # must have ended.
 PAUSE, GRACE = 1.0, 30.0
+
+# Seconds that a person who has just logged in waits for another's turn; their login is newer in any case.
+PATIENCE = 5.0
 
 # How often a token is offered to the store before this process keeps it to itself.
 SAVES = 3
@@ -54,13 +58,14 @@ class TokenManager:
         *,
         turn: Turn | None = None,
         clock: Callable[[], datetime] = now,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         on_token: Callable[[Token], None] = lambda _: None,
     ) -> None:
         self._grant = grant
         self._store = store
         self._turn = turn or Alone()
         self._clock = clock
+        self._stopped = Event()
         self._sleep = sleep
         self._on_token = on_token
         self._lock = Lock()
@@ -102,7 +107,7 @@ class TokenManager:
         """Keep a token that was got elsewhere, from a login in a browser."""
         with self._lock:
             self._use(token)
-            self._take_turn(lambda _: False)
+            self._take_turn(lambda _: False, patience=PATIENCE)
             try:
                 self._unsaved = None
                 self._store.save(token)
@@ -122,6 +127,15 @@ class TokenManager:
             return False
         return stored is None or stored.refresh_token != token.refresh_token
 
+    def stop(self) -> None:
+        """
+        End the waits for others, and a login under way; GofundoStopped. There is no way back.
+
+        Not what uses something up, such as a refresh: its answer may hold the only token there is.
+        """
+        self._stopped.set()
+        self._grant.stop()
+
     def state(self) -> Token | None:
         """Return what the store holds, good or not."""
         return self._load()
@@ -139,19 +153,28 @@ class TokenManager:
             return False
         return token.usable(self._clock())
 
-    def _take_turn(self, enough: Callable[[Token], bool]) -> Token | None:
-        """Return another worker's token, should one come that is enough; None when it is our turn, or nobody's."""
+    def _take_turn(self, enough: Callable[[Token], bool], *, patience: float | None = None) -> Token | None:
+        """
+        Return another worker's token, should one come that is enough; None when it is our turn, or nobody's.
+
+        That is after `patience` seconds, or once every turn of another must have ended.
+        """
         waited = 0.0
-        while waited <= self._turn.life + GRACE:
+        while waited <= (self._turn.life + GRACE if patience is None else patience):
             stored = self._load()
             if stored and enough(stored):
                 return stored
             if self._turn.acquire():
                 return None
             pause = PAUSE * random.uniform(0.5, 1.5)  # noqa: S311  # so that they do not all look at once
-            self._sleep(pause)
+            self._pause(pause)
+            if self._stopped.is_set():
+                raise GofundoStopped("Stopped: nobody waits for this login any more.")
             waited += pause
         return None
+
+    def _pause(self, seconds: float) -> None:
+        (self._stopped.wait if self._sleep is None else self._sleep)(seconds)
 
     def _renewed(self, rejected: Token | None) -> Token:
         newer = self._take_turn(lambda stored: self._better(stored, rejected))
@@ -234,7 +257,7 @@ class TokenManager:
     def _keep(self, token: Token) -> None:
         """Store a token; where that fails for good, this process keeps it, for it may be the only one there is."""
         try:
-            Retrying(stop=stop_after_attempt(SAVES), wait=wait_fixed(PAUSE), sleep=self._sleep, reraise=True)(
+            Retrying(stop=stop_after_attempt(SAVES), wait=wait_fixed(PAUSE), sleep=self._pause, reraise=True)(
                 self._store.save, token
             )
         except GofundoStorageError as error:

@@ -14,18 +14,18 @@ V = TypeVar("V")
 
 
 class Idleness:
-    """How much longer the caller has waited than worked lately, in `seconds`: what looking ahead could save."""
+    """How many `seconds` fetching has kept the caller waiting lately; so many a time, `spared`, do not count."""
 
-    def __init__(self) -> None:
+    def __init__(self, spared: float) -> None:
         self.seconds = 0.0
+        self._spared = spared
 
     def during(self, fetch: Callable[[K], V], key: K) -> V:
         """Return `fetch(key)`, and measure it."""
-        began, worked = time.perf_counter(), -time.thread_time()
+        began, worked = time.perf_counter(), time.thread_time()
         result = fetch(key)
-        worked += time.thread_time()
-        waited = time.perf_counter() - began - worked
-        self.seconds = max(0.0, self.seconds + waited - worked)
+        waited = (time.perf_counter() - began) - (time.thread_time() - worked)
+        self.seconds = max(0.0, self.seconds + waited - self._spared)
         return result
 
 

@@ -166,7 +166,7 @@ def _links(envelope: _Envelope) -> _Links:
 
 def _step(link: str) -> Step:
     """Take nothing from a link but its step: its host may be another, and the other parameters are lost."""
-    query = parse_qs(link.partition("?")[2].partition("#")[0])
+    query = parse_qs(link.partition("#")[0].partition("?")[2])
     for name in _STEPS:
         if name in query:
             return Step(name, query[name][-1])

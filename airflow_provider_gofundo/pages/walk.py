@@ -25,9 +25,9 @@ PARALLEL = 4
 # wait. Where the end is not known only as many as are under way, because they may lie beyond it.
 READY = 2
 
-# Seconds of waiting from which on threads are worth what they cost. From a server that answers sooner than its answer
-# is worked on, pages are taken one by one: half the CPU, and no slower.
-WORTHWHILE = 0.01
+# Seconds that a page may be waited for before it counts: to have another thread ask for it costs about as much. And
+# seconds of such waiting from which on the walk looks ahead; it stays so, for from then on waiting shows no more.
+HANDOVER, WORTHWHILE = 0.001, 0.01
 
 # So many empty pages in a row may be a filter's doing; more are a server that never ends.
 EMPTY = 100
@@ -48,11 +48,14 @@ def walk(
     `query_params` are sent again with every page, because the server's links drop them. With `parallel` above 1 that
     many pages are asked for at the same time where pages have numbers, and the next one in advance where each has
     to name its successor, as soon as the server makes us wait; with 1 nothing is asked for before it is needed.
+
+    An error, or a caller who stops, ends it once the requests under way have ended.
     """
     check_parallel(parallel)
     own = _own(query_params)
     with threads(parallel) as pool, client.errand() as errand:
-        way, idleness = _Way(client, endpoint, own, errand, end), Idleness()
+        client.ready(endpoint, own, errand)  # else the first page would seem to have been waited for
+        way, idleness = _Way(client, endpoint, own, errand, end), Idleness(HANDOVER)
         page: Page | None = idleness.during(way.fetch, begin)
         if begin is None and page:
             _warn_of_cap(endpoint, own, page)

@@ -378,3 +378,18 @@ def test_every_error_of_the_family_is_among_them() -> None:
     }
 
     assert family == {type(make()) for make in ERRORS}
+
+
+@pytest.mark.parametrize(
+    ("base", "path"), [("", "/api/list"), ("/sub", "/sub/api/list"), ("/a%7eb/./c", "/a~b/c/api/list")]
+)
+def test_the_path_of_host_comes_before_the_endpoint(
+    base: str, path: str, replay: Replay, client_of: ClientOf
+) -> None:
+    replay.answer(Answer())
+
+    answer = client_of(f"{replay.url}{base}").request("GET", "api/list", query_params={"a": "b c"})
+
+    assert answer.ok
+    assert replay.resource_requests[-1].path == path
+    assert replay.resource_requests[-1].query == {"a": "b c"}

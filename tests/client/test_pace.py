@@ -12,7 +12,9 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
+import requests
 
+from airflow_provider_gofundo.answer import LONGEST_WAIT
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.client.rate import MARGIN, WIDEST, Gate, Told, shared_pace
 from airflow_provider_gofundo.client.retry import BUDGET
@@ -391,3 +393,31 @@ def test_a_real_pull_under_a_real_limit_is_refused_three_times_at_most(sandbox: 
 
     assert len(pages) == 40
     assert 1 <= sandbox.counters.throttled <= 3
+
+
+@pytest.mark.parametrize("remaining", ["9" * 5_000, "-1", "many", ""])
+def test_a_header_that_is_no_number_is_not_there(remaining: str) -> None:
+    answer = requests.Response()
+    answer.status_code = 200
+    answer.headers["X-RateLimit-Remaining"] = remaining
+
+    assert Told.by(answer) == Told()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "9" * 400},
+        {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"},
+        {"X-RateLimit-Reset": "99999999999"},
+    ],
+    ids=str,
+)
+def test_a_server_may_ask_to_wait_an_hour_and_no_longer(headers: dict[str, str]) -> None:
+    answer = requests.Response()
+    answer.status_code = 429
+    answer.headers.update(headers)
+
+    told = Told.by(answer)
+
+    assert (told.wait or told.reset) == LONGEST_WAIT == 3600

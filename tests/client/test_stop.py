@@ -17,10 +17,14 @@ import pytest
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoConnectionError, GofundoStopped
+from airflow_provider_gofundo.oauth.grants import grant_for
+from airflow_provider_gofundo.oauth.manager import TokenManager
+from airflow_provider_gofundo.oauth.store import MemoryTokenStore
 from airflow_provider_gofundo.pages.walk import walk
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.transport import ApiSession
 from tests.fixtures import settings_of, until, waiting_client, walking_threads
+from tests.leaks import exposed
 from tests.replay import Answer, Asked, replay_server
 
 # Seconds; longer than any test may take.
@@ -248,3 +252,87 @@ def test_a_process_that_stops_at_sigterm_ends_with_the_error_that_says_so(parall
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 1
     assert errors.strip().splitlines()[-1].startswith("airflow_provider_gofundo.exceptions.GofundoStopped: ")
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_what_a_stop_raises_holds_no_token(
+    parallel: int, sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
+) -> None:
+    sandbox.faults.add("slow", after=1, seconds=FOREVER, times=None)
+    client = waiting(sandbox.url)
+    walking = elsewhere.submit(list, walk(client, "api/donations", query_params={"per_page": 2}, parallel=parallel))
+    until(lambda: sandbox.counters.in_flight)
+
+    client.stop()
+
+    with pytest.raises(GofundoStopped) as caught:
+        walking.result(10)
+    assert exposed(caught.value, [client.tokens.token().access_token]) == []
+
+
+def test_a_login_that_is_never_answered_ends(
+    sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
+) -> None:
+    sandbox.faults.add("slow", path="/oauth/token", seconds=FOREVER)
+    client = waiting(sandbox.url)
+    asking = elsewhere.submit(client.request, "GET", "api/donations")
+    until(lambda: not sandbox.faults.waiting)
+
+    client.stop()
+
+    assert_stopped(asking)
+
+
+def test_a_refresh_under_way_goes_on_because_its_answer_holds_the_only_token(
+    sandbox: Sandbox, elsewhere: ThreadPoolExecutor
+) -> None:
+    own = {"login": "2", "password": "secret-password-2"}
+    user = {"username": sandbox.user.email, "user_password": sandbox.user.password}
+    first = grant_for(settings_of(sandbox.url, **own, extra={"grant_type": "password", **user})).fetch()
+    chain = {"grant_type": "refresh_token", "refresh_token": first.refresh_token}
+    settings, store = settings_of(sandbox.url, **own, extra=chain), MemoryTokenStore()
+    client = GofundoClient(settings, TokenManager(grant_for(settings), store))
+    sandbox.faults.add("slow", path="/oauth/token", seconds=0.5)
+    asking = elsewhere.submit(client.request, "GET", "api/donations")
+    until(lambda: not sandbox.faults.waiting)
+
+    client.stop()
+
+    assert_stopped(asking)
+    kept = store.load()
+    assert kept is not None
+    assert kept.refresh_token
+
+
+def test_the_wait_for_another_workers_login_ends(sandbox: Sandbox, elsewhere: ThreadPoolExecutor) -> None:
+    class Taken:
+        life = float(FOREVER)
+        asked = 0
+
+        def acquire(self) -> bool:
+            self.asked += 1
+            return False
+
+        def release(self) -> None:
+            """It is not ours."""
+
+    turn = Taken()
+    settings = settings_of(sandbox.url)
+    client = GofundoClient(settings, TokenManager(grant_for(settings), MemoryTokenStore(), turn=turn))
+    asking = elsewhere.submit(client.request, "GET", "api/donations")
+    until(lambda: turn.asked)
+
+    client.stop()
+
+    assert_stopped(asking)
+
+
+def test_an_errand_ends_without_the_client_and_takes_its_parts_along(sandbox: Sandbox, waiting: Waiting) -> None:
+    client = waiting(sandbox.url)
+    with client.errand() as errand:
+        pages = walk(client.within(errand), "api/donations", query_params={"per_page": 2}, parallel=1)
+        next(pages)
+
+    with pytest.raises(GofundoStopped):
+        next(pages)
+    assert client.request("GET", "api/donations").ok

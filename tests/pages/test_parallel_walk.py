@@ -166,11 +166,22 @@ def test_pages_are_asked_for_in_parallel_as_soon_as_one_was_waited_for(
     assert sorted(asked_pages(sandbox))[:20] == [*range(1, 21)]
 
 
+def test_a_slow_login_does_not_make_a_walk_look_ahead(
+    sandbox: Sandbox, client: GofundoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "WORTHWHILE", 0.5)
+    sandbox.faults.add("slow", path="/oauth/token", seconds=0.6)
+
+    assert ids(walk(client, "api/donations", query_params={"per_page": 4}, parallel=8)) == EVERY
+
+    assert sandbox.counters.in_flight_max == 1
+
+
 def test_what_is_waited_for_now_and_then_adds_up_and_wears_off(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"perf_counter": 0.0, "thread_time": 0.0}
     for name in clock:
         monkeypatch.setattr(time, name, lambda name=name: clock[name])
-    idleness = Idleness()
+    idleness = Idleness(spared=1)
 
     def fetch(took: tuple[float, float]) -> str:
         clock["perf_counter"] += took[0]
@@ -178,7 +189,7 @@ def test_what_is_waited_for_now_and_then_adds_up_and_wears_off(monkeypatch: pyte
         return "page"
 
     # Seconds it took, seconds of them worked, and what is left of all waiting.
-    for took, worked, left in ((1, 0.75, 0), (8, 1, 6), (4, 1, 8), (4, 3, 6), (9, 8, 0), (2, 1, 0), (3, 1, 1)):
+    for took, worked, left in ((1, 0.25, 0), (8, 1, 6), (4, 1, 8), (4, 4, 7), (9, 9, 6), (2, 0, 7), (3, 3, 6)):
         assert idleness.during(fetch, (took, worked)) == "page"
         assert idleness.seconds == left
 
