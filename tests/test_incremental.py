@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_gofundo.client.client import GofundoClient
-from airflow_provider_gofundo.dataset.incremental import Incremental, is_later, point_of
+from airflow_provider_gofundo.dataset.incremental import Incremental, Watermark, is_later, point_of
 from airflow_provider_gofundo.dataset.pull import Summary
 from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
@@ -29,7 +30,7 @@ from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.reader import lake, trust
 from tests.dataset.storage import Folder, Storage
 from tests.fixtures import ClientOf, pull, settings_of
-from tests.replay import Answer, Replay
+from tests.replay import Answer, Asked, Replay
 
 BY_UPDATE = Incremental(param="updated_since", field="updated_at")
 LAST = 1_704_067_200 + 40 * 3_607  # when the last of the sandbox's forty records was changed
@@ -396,17 +397,17 @@ def pull_list(client_of: ClientOf, replay: Replay, path: Path, marks: Memory, **
 
 
 @pytest.mark.parametrize(
-    ("value", "since"),
-    [
-        ("2026-01-02 03:04:05", "2026-01-02 02:04:05"),
-        ("2026-01-02T03:04:05", "2026-01-02 02:04:05"),
-        ("2026-01-02", "2026-01-01 23:00:00"),
-        ("2026-01-02T03:04:05+01:00", "2026-01-02T01:04:05.000000Z"),
-        ("2026-01-02T03:04:05.678901Z", "2026-01-02T02:04:05.678901Z"),
+    ("value", "kept", "since"),
+    [  # without a zone it is kept less the pull's length, in whole seconds
+        ("2026-01-02 03:04:05", "2026-01-02 03:04:04", "2026-01-02 02:04:04"),
+        ("2026-01-02T03:04:05", "2026-01-02 03:04:04", "2026-01-02 02:04:04"),
+        ("2026-01-02", "2026-01-01 23:59:59", "2026-01-01 22:59:59"),
+        ("2026-01-02T03:04:05+01:00", "2026-01-02T03:04:05+01:00", "2026-01-02T01:04:05.000000Z"),
+        ("2026-01-02T03:04:05.678901Z", "2026-01-02T03:04:05.678901Z", "2026-01-02T02:04:05.678901Z"),
     ],
 )
 def test_a_time_is_sent_back_without_a_zone_if_it_came_without_one(
-    client_of: ClientOf, replay: Replay, tmp_path: Path, value: str, since: str
+    client_of: ClientOf, replay: Replay, tmp_path: Path, value: str, kept: str, since: str
 ) -> None:
     replay.answer(list_of(value, None))
     marks = Memory()
@@ -414,7 +415,7 @@ def test_a_time_is_sent_back_without_a_zone_if_it_came_without_one(
     pull_list(client_of, replay, tmp_path / "1", marks)
     pull_list(client_of, replay, tmp_path / "2", marks)
 
-    assert marks.text == json.dumps(value)
+    assert marks.text == json.dumps(kept)
     assert replay.resource_requests[-1].query["since"] == since
 
 
@@ -551,3 +552,50 @@ def test_a_server_that_knows_the_parameter_is_not_complained_of(
 def test_a_field_that_is_no_name_is_refused() -> None:
     with pytest.raises(GofundoConfigError, match="must be the name of a field"):
         Incremental(param="since", field='a"b')
+
+
+@pytest.mark.parametrize(
+    ("values", "before", "reached"),
+    [
+        (["2026-01-01 12:00:00"], None, "2026-01-01 11:58:29"),
+        (["2026-01-01 12:00:00"], "2026-01-01 11:59:00", "2026-01-01 11:59:00"),  # never backwards
+        (["2026-01-01 11:00:00"], "2026-01-01 11:59:00", "2026-01-01 11:59:00"),
+        (["2026-01-01T12:00:00Z"], None, "2026-01-01T12:00:00Z"),  # the start is known on this clock
+        ([41, 42], None, 42),
+        ([], None, None),
+    ],
+)
+def test_of_a_time_without_a_zone_the_length_of_the_pull_is_taken_off(
+    values: list[Any], before: str | None, reached: Any
+) -> None:
+    began = datetime(2026, 6, 1, tzinfo=timezone.utc)
+    how = Incremental(param="since", field="at")
+    watermark = Watermark(how, began, None if before is None else json.dumps(before))
+    watermark.see([msgspec.Raw(json.dumps({"at": value}).encode()) for value in values])
+
+    found = watermark.settled(began + timedelta(seconds=90.2))
+
+    assert found == (None if reached is None else json.dumps(reached))
+
+
+def test_what_changes_on_a_page_that_was_read_comes_with_the_next_pull_though_times_have_no_zone(
+    replay: Replay, client_of: ClientOf, tmp_path: Path
+) -> None:
+    marks = Memory()
+
+    def answer(asked: Asked) -> Answer:
+        time.sleep(1.2)  # the length of the pull is what it is about
+        number = int(asked.query.get("page", "1"))
+        meta = {"current_page": number, "last_page": 2, "total": 2, "per_page": 1}
+        links = {"next": f"?page={number + 1}" if number < 2 else None, "prev": None}
+        record = {"id": number, "updated_at": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}"}
+        return Answer(body=json.dumps({"data": [record], "meta": meta, "links": links}).encode())
+
+    replay.answer(answer)
+    how = Incremental(param="updated_since", field="updated_at", lookback=timedelta(0))
+    began = datetime.now(timezone.utc).replace(tzinfo=None)
+    pull(client_of(replay.url), "api/list", lake(tmp_path), incremental=how, watermarks=marks)
+
+    reached = point_of(json.loads(marks.text or ""))
+    assert isinstance(reached, datetime)
+    assert reached <= began

@@ -110,7 +110,8 @@ class Collector:
         if self._recipe.record_key and not self._once.remembers and (self.watch.changed or self._once.knows(keys)):
             self._remember()
         new = self._once.new(records, keys)
-        self._open.append(Placed(page, self.pages, skip, self.records, self.records + len(new)))
+        if not self.drifted:
+            self._open.append(Placed(page, self.pages, skip, self.records, self.records + len(new)))
         self._writer.write(new)
         while len(self._open) > 1 and self._open[0].end < self._writer.settled:
             self._open.popleft()
@@ -239,7 +240,8 @@ class Collector:
         return added
 
     def _remember(self) -> None:
-        """From here on know every key, those in finished parts included; 16 bytes each."""
+        """From here on know every key, those in finished parts included; 16 bytes each. No checkpoint comes after."""
+        self._open.clear()
         self._writer.finish()
         self._once.remember(())
         if self._recipe.record_key:

@@ -6,11 +6,12 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from math import ceil
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from airflow_provider_gofundo.dataset.keys import field_reader, is_field_name
+from airflow_provider_gofundo.dataset.keys import fields_reader, is_field_name
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Incremental:
     with the next pull, so merge by record key. One hour, or 0 for numbers, unless told otherwise.
 
     `initial` is where the first pull begins, the whole list unless told otherwise. Values are times in ISO 8601 or
-    whole numbers, as the server writes them.
+    whole numbers, as the server writes them. The number of a record must never change, as that of an `id`.
     """
 
     param: str
@@ -54,7 +55,8 @@ class Incremental:
         if self.param in ("page", "cursor"):
             raise GofundoConfigError("incremental: param may not be page or cursor: the walk sets them.")
         lookback = self.lookback.total_seconds() if isinstance(self.lookback, timedelta) else self.lookback
-        if lookback is not None and (not isinstance(lookback, (int, float)) or lookback < 0):
+        is_kind = isinstance(self.lookback, timedelta) or type(self.lookback) is int
+        if lookback is not None and not (is_kind and lookback >= 0):
             raise GofundoConfigError("incremental: lookback must be a timedelta, or a whole number, not below 0.")
         if self.initial is not None and point_of(self.initial) is None:
             raise GofundoConfigError("incremental: initial must be a time in ISO 8601, or a whole number.")
@@ -68,7 +70,10 @@ class Incremental:
         if isinstance(point, datetime):
             lookback = LOOKBACK if lookback is None else lookback
             if isinstance(lookback, timedelta):
-                return _sent(max(point, datetime.min.replace(tzinfo=point.tzinfo) + lookback) - lookback)
+                try:
+                    return _sent(point - lookback)
+                except OverflowError:  # there is no year before 1
+                    return _sent(datetime.min.replace(tzinfo=point.tzinfo))
         elif isinstance(point, int) and not isinstance(lookback, timedelta):
             return _sent(point - (lookback or 0))
         kind = "times: give a timedelta" if isinstance(point, datetime) else "numbers: give a whole number"
@@ -102,19 +107,28 @@ class Watermark:
         self._param = incremental.param
         self._earliest = _with_leeway(point_of(int(since) if since.isdecimal() else since)) if since else None
         self._field = incremental.field
-        self._read = field_reader(incremental.field)
+        self._read = fields_reader(incremental.field)
         self._started = started
         self._known = text is not None
-        self._point = None if text is None else point_of(msgspec.json.decode(text))
+        self._point = self._before = None if text is None else point_of(msgspec.json.decode(text))
 
-    @property
-    def value(self) -> str | None:
-        """The watermark as the server wrote it."""
-        return None if self.text is None else str(msgspec.json.decode(self.text))
+    def settled(self, now: datetime) -> str | None:
+        """
+        Return from where the next pull can go on, as JSON, when this one is over.
+
+        What changes on a page that was read already is changed after the start. A time with a zone is not taken from
+        after the start; of one without, nobody knows when that was on its clock, so the pull's whole length is taken
+        off. Nothing like it can be done for numbers: one that is new has to be greater than all others.
+        """
+        if not isinstance(self._point, datetime) or self._point.tzinfo or self._point == self._before:
+            return self.text
+        safe = self._point - timedelta(seconds=ceil((now - self._started).total_seconds()))
+        safe = max(safe, self._before) if isinstance(self._before, datetime) else safe
+        return msgspec.json.encode(safe.isoformat(" ")).decode()
 
     def see(self, records: list[msgspec.Raw]) -> None:
         """Take note of records; GofundoConfigError when their field holds no points, or does not exist."""
-        values = [value for record in records if (value := self._read(record)) is not None]
+        values = [value for value in self._read(records) if value is not None]
         if records and not values and not self._known:
             raise GofundoConfigError(
                 f"incremental: no record on the first page has a value in {self._field}; name the field that "
@@ -154,6 +168,11 @@ class Watermark:
             if point > now:
                 return False
         return is_later(point, self._point)
+
+
+def shown(watermark: str | None) -> str | None:
+    """Return a watermark as people read it."""
+    return None if watermark is None else str(msgspec.json.decode(watermark))
 
 
 def is_later(point: Point, than: Point | None) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_gofundo.exceptions import GofundoResponseError
+
 _MASK = (1 << 64) - 1
 _TOP = 1 << 63
 _LAST = _TOP - 1
@@ -27,13 +29,33 @@ def is_field_name(name: object) -> bool:
 def field_reader(field: str) -> Callable[[bytes | msgspec.Raw], Any]:
     """Return a function that decodes one top-level field of a raw record, and no other; None where it is missing."""
     decode = msgspec.json.Decoder(_with_only(field)).decode
-    return lambda raw: decode(raw).value
+
+    def read(raw: bytes | msgspec.Raw) -> Any:
+        try:
+            return decode(raw).value
+        except msgspec.DecodeError:
+            pass
+        raise _unreadable(field)
+
+    return read
 
 
 def fields_reader(field: str) -> Callable[[Sequence[msgspec.Raw]], list[Any]]:
     """Return a function that does so for many records at once, which is several times faster."""
     decode = msgspec.json.Decoder(_with_only(field)).decode_lines
-    return lambda records: [record.value for record in decode(b"\n".join(records))]
+
+    def read(records: Sequence[msgspec.Raw]) -> list[Any]:
+        try:
+            return [record.value for record in decode(b"\n".join(records))]
+        except msgspec.DecodeError:
+            pass
+        raise _unreadable(field)
+
+    return read
+
+
+def _unreadable(field: str) -> GofundoResponseError:
+    return GofundoResponseError(f"The {field} of some record cannot be read, such as a number that is too large.")
 
 
 def _with_only(field: str) -> Any:

@@ -12,10 +12,9 @@ import msgspec
 from msgspec import Raw
 
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoResponseError, without_frames
+from airflow_provider_gofundo.settings import LEAST_KEY_LENGTH
 
 UnknownFields = Literal["error", "ignore"]
-
-LEAST_KEY_LENGTH = 16
 
 _EXCLUDE, _PSEUDONYMIZE = "exclude_fields", "pseudonymize_fields"
 _OBJECT, _LIST, _TEXT, _NULL = b'{["n'
@@ -183,10 +182,15 @@ def _is_element(name: str, value: Any) -> bool:
     return name.lstrip("-").isdigit() and isinstance(value, Raw) and memoryview(value)[0] in (_LIST, _OBJECT)
 
 
-def _names(argument: str, paths: Sequence[str]) -> list[list[str]]:
-    """The field names of each path, checked."""
+def check_paths(argument: str, paths: object) -> None:
+    """GofundoConfigError unless it is a list of something."""
     if isinstance(paths, str) or not isinstance(paths, Sequence):
         raise GofundoConfigError(f'{argument} must be a list of paths, such as ["donor.email"].')
+
+
+def _names(argument: str, paths: Sequence[str]) -> list[list[str]]:
+    """The field names of each path, checked."""
+    check_paths(argument, paths)
     for path in paths:
         if not isinstance(path, str):
             raise GofundoConfigError(f"{argument} must be a list of texts.")

@@ -12,7 +12,7 @@ from airflow_provider_gofundo.dataset.drift import OnDrift
 from airflow_provider_gofundo.dataset.incremental import Incremental
 from airflow_provider_gofundo.dataset.keys import is_field_name
 from airflow_provider_gofundo.dataset.part import Compression, FileFormat, Format, format_of
-from airflow_provider_gofundo.dataset.privacy import Privacy, UnknownFields
+from airflow_provider_gofundo.dataset.privacy import Privacy, UnknownFields, check_paths
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.pages.walk import PARALLEL, check_parallel
 from airflow_provider_gofundo.settings import Settings
@@ -44,6 +44,14 @@ class Recipe:
     def check(self) -> None:
         """Find what is wrong with it before anything is sent; GofundoConfigError."""
         check_parallel(self.parallel)
+        if self.query_params is not None and not isinstance(self.query_params, Mapping):
+            raise GofundoConfigError('query_params must be a dictionary, such as {"per_page": 100}.')
+        if self.schema is not None and not isinstance(self.schema, Mapping):
+            raise GofundoConfigError('schema must be a dictionary, such as {"amount": "decimal128(12, 2)"}.')
+        if type(self.records_per_part) is not int or self.records_per_part < 1:
+            raise GofundoConfigError("records_per_part must be a whole number, at least 1.")
+        for argument in ("exclude_fields", "pseudonymize_fields"):
+            check_paths(argument, getattr(self, argument))
         if self.on_drift not in get_args(OnDrift):
             raise GofundoConfigError(f"on_drift must be one of {', '.join(get_args(OnDrift))}.")
         if self.record_key is not None and not is_field_name(self.record_key):

@@ -15,7 +15,7 @@ from airflow_provider_gofundo.client.query import encode
 from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
 from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.drift import Drift
-from airflow_provider_gofundo.dataset.incremental import Watermark, Watermarks
+from airflow_provider_gofundo.dataset.incremental import Watermark, Watermarks, shown
 from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Window
 from airflow_provider_gofundo.dataset.progress import Count, Progress
 from airflow_provider_gofundo.dataset.recipe import Recipe
@@ -75,6 +75,7 @@ class Run:
             if self._window.since is not None:
                 self._query[self._window.param] = self._window.since
             log.info("%s: asks for what changed since %s.", recipe.endpoint, self._window.since or "ever")
+        self._reached: str | None = None  # from where the next pull goes on
         self.collector = Collector(client, recipe, self._query, self.writer, self.progress, watermark)
         asked = recipe.fingerprint(client.settings, str(path), self._window and self._window.since, scope)
         self.resume = Resume(checkpoints, asked, self.writer, self.collector, self._started)
@@ -106,14 +107,15 @@ class Run:
     def manifest(self, drift: Drift) -> Manifest:
         """Close the last part, and describe what was done."""
         recipe, collector = self._recipe, self.collector
-        seen = collector.watermark.value if collector.watermark else None
+        finished = datetime.now(timezone.utc)
+        self._reached = collector.watermark.settled(finished) if collector.watermark else None
         return Manifest(
             run=self.writer.run,
             source=self._client.settings.base_url,
             endpoint=recipe.endpoint,
             query_params=encode(self._query),
             started=self._started.isoformat(),
-            finished=datetime.now(timezone.utc).isoformat(),
+            finished=finished.isoformat(),
             records=collector.records,
             pages=collector.pages,
             total=(collector.watch.first, collector.watch.last),
@@ -121,7 +123,7 @@ class Run:
             compression=recipe.compression,
             record_key=recipe.record_key,
             drift=drift,
-            incremental=replace(self._window, watermark=seen) if self._window else None,
+            incremental=replace(self._window, watermark=shown(self._reached)) if self._window else None,
             excluded=sorted(recipe.exclude_fields),
             pseudonymized=sorted(recipe.pseudonymize_fields),
             parts=self.writer.finish(),
@@ -129,10 +131,9 @@ class Run:
 
     def settle(self, manifest: Manifest) -> None:
         """Remember what was published: the watermark moves, and there is nothing left to resume."""
-        watermark = self.collector.watermark
-        if self._watermarks and watermark and watermark.text:
-            self._watermarks.advance(watermark.text)
-            log.info("%s: the next pull goes on from %s.", manifest.endpoint, watermark.value)
+        if self._watermarks and self._reached:
+            self._watermarks.advance(self._reached)
+            log.info("%s: the next pull goes on from %s.", manifest.endpoint, shown(self._reached))
         self.resume.done()
 
 

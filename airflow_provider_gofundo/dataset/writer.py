@@ -54,8 +54,6 @@ class DatasetWriter:
         started: datetime,
         run: str | None = None,
     ) -> None:
-        if records_per_part < 1:
-            raise GofundoConfigError("records_per_part must be at least 1.")
         self.run = run or run_name(started)
         self.parts: list[Part] = []
         self.spent: set[str] = set()  # files that `publish` removes as well

@@ -292,8 +292,14 @@ def test_a_folder_whose_name_is_a_pattern_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"records_per_part": 0}, "records_per_part must be at least 1"),
-        ({"records_per_part": -1}, "records_per_part must be at least 1"),
+        ({"records_per_part": 0}, "records_per_part must be a whole number, at least 1"),
+        ({"records_per_part": -1}, "records_per_part must be a whole number, at least 1"),
+        ({"records_per_part": 2.5}, "records_per_part must be a whole number, at least 1"),
+        ({"records_per_part": True}, "records_per_part must be a whole number, at least 1"),
+        ({"exclude_fields": "idea"}, "exclude_fields must be a list of paths"),
+        ({"exclude_fields": None}, "exclude_fields must be a list of paths"),
+        ({"query_params": "a=1"}, "query_params must be a dictionary"),
+        ({"schema": "id"}, "schema must be a dictionary"),
         ({"compression": "zip"}, "compression must be gzip or none"),
         ({"compression": None}, "compression must be gzip or none"),
         ({"query_params": {"page": 2}}, "query_params may not hold page"),

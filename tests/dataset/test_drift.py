@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ import pytest
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.pull import Summary
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError
+from airflow_provider_gofundo.pages.shapes import Page
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.reader import files, lake, trust
 from tests.fixtures import ClientOf, pull
@@ -481,3 +483,27 @@ def test_many_changes_at_once_are_repaired_as_one(sandbox: Sandbox, client: Gofu
 
     assert set(ids(tmp_path)) == set(range(1, 41))
     assert drift(tmp_path) == {"seen": True, "twice": 0, "repulls": 1, "added": 12, "complete": True}
+
+
+@pytest.mark.parametrize("file_format", ["ndjson", "parquet"])
+def test_a_walk_back_holds_no_more_pages_than_the_walk_before(
+    file_format: str, client_of: ClientOf, tmp_path: Path
+) -> None:
+    with Sandbox(records=400) as sandbox:
+        most = {False: 0, True: 0}
+        removed = iter(range(50, 400, 40))
+
+        def look(*_: object) -> None:
+            number = len(pages_asked(sandbox))
+            if number < 200 and number % 25 == 0:
+                sandbox.records_delete("donations", [next(removed)])
+            if number % 10 == 0:
+                alive = sum(isinstance(thing, Page) for thing in gc.get_objects())
+                most[number > 205] = max(most[number > 205], alive)
+
+        sandbox.before_each(look)
+        pull(client_of(sandbox.url), "api/donations", lake(tmp_path), query_params={"per_page": 2},
+             file_format=file_format, records_per_part=10)  # fmt: skip
+
+    assert drift(tmp_path)["repulls"] > 0
+    assert 0 < most[True] <= most[False] + 5

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from airflow_provider_gofundo.dataset.keys import KeySet, Once, field_reader, is_field_name, key_of
+from airflow_provider_gofundo.exceptions import GofundoResponseError
 
 KEYS = st.integers(min_value=1, max_value=2**64 - 1)
 
@@ -219,3 +220,11 @@ def test_each_key_comes_once_from_the_moment_it_remembers(pages: list[list[int]]
         assert len(set(after)) == len(after)
         assert set(after).isdisjoint(written[:once_from])
         assert set(written) == {id_ for ids in pages for id_ in ids}
+
+
+@pytest.mark.parametrize("record", [b'{"id":1e999}', b'{"id":[}'])
+def test_a_key_that_cannot_be_read_is_an_error_of_ours_that_does_not_show_it(record: bytes) -> None:
+    with pytest.raises(GofundoResponseError, match="The id of some record cannot be read"):
+        Once("id", pages=1).keys([Raw(b'{"id":1}'), Raw(record)])
+    with pytest.raises(GofundoResponseError, match="The id of some record cannot be read"):
+        field_reader("id")(record)
