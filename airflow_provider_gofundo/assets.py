@@ -52,7 +52,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
         scheme=SCHEME,
         netloc=_netloc(host, port),
         path=path,
-        query=urlencode(sorted(parse_qsl(uri.query, keep_blank_values=True))),
+        query=urlencode(sorted(parse_qsl(uri.query))),  # Airflow drops blank ones as well
         fragment="",
     )
 

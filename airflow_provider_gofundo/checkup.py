@@ -13,6 +13,7 @@ from requests.utils import get_environ_proxies
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import (
     GofundoAuthError,
+    GofundoConfigError,
     GofundoConnectionError,
     GofundoError,
     GofundoReauthorizationRequired,
@@ -140,11 +141,15 @@ def _login(
 
 def _list(settings: Settings, tokens: MemoryTokenStore) -> str:
     endpoint = settings.check_endpoint or ""
+    if "?" in endpoint:
+        raise GofundoConfigError("Check endpoint holds a query string; write the path alone, such as api/donations.")
     try:
         with GofundoClient(settings, TokenManager(grant_for(settings), tokens)) as client:
             page = next(walk(client, endpoint, parallel=1))
     except GofundoReauthorizationRequired:
         page = None
+    except GofundoResponseError as error:
+        raise GofundoResponseError(f"{error} Check endpoint has to be a list.") from None
     if page is None:
         raise GofundoAuthError(
             "The server refuses the stored login. The next task refreshes it if it still can; otherwise somebody has "

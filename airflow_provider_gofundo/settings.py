@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 
 _LOOPBACK_NAMES = ("localhost", "::1")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+# Characters of the key of pseudonyms.
+LEAST_KEY_LENGTH = 16
+
+# RFC 3986, without what a header of our pages would take for the end of a URL.
+_PLAIN_URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&()*+=%-]+")
 _YES_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -107,6 +113,9 @@ def _values(connection: ConnectionLike) -> dict[str, Any]:
         "share_login": extra.yes_no("share_login", default=True),
     }
     _require_fields_of_grant(values)
+    key = values["pseudonym_key_secret"]
+    if key and len(key) < LEAST_KEY_LENGTH:
+        raise GofundoConfigError(f"{_label('pseudonym_key_secret')} has fewer than {LEAST_KEY_LENGTH} characters.")
     return values
 
 
@@ -138,7 +147,7 @@ def _base_url(host: str | None, port: int | None) -> str:
         name, own_port = url.hostname, url.port
     except ValueError:
         raise GofundoConfigError(f"{label} is not a URL; write it like {DEFAULT_HOST}.") from None
-    if not name or url.scheme not in _DEFAULT_PORTS or any(c.isspace() or not 32 < ord(c) < 127 for c in text):
+    if not name or name[0] in "*." or url.scheme not in _DEFAULT_PORTS or not _PLAIN_URL.fullmatch(text):
         raise GofundoConfigError(f"{label} is not an http(s) URL; write it like {DEFAULT_HOST}.")
     if "@" in url.netloc or url.query or url.fragment:
         raise GofundoConfigError(

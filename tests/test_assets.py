@@ -54,6 +54,12 @@ def test_parameters_of_a_list_are_sorted() -> None:
     assert Asset(f"{DONATIONS}?status=paid&from=2026-01-01").uri == f"{DONATIONS}?from=2026-01-01&status=paid"
 
 
+def test_a_parameter_without_a_value_is_none() -> None:
+    asset = create_asset(host="gofundo.nl", endpoint="api/donations?status=")
+
+    assert asset.name == asset.uri == DONATIONS
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [

@@ -133,3 +133,19 @@ def test_an_odd_record_is_left_out_and_the_others_are_told(
 def test_a_field_that_no_record_has_is_named(sandbox: Sandbox, wrong: dict[str, str]) -> None:
     with pytest.raises(GofundoConfigError, match="|".join(wrong.values())):
         Looks(sandbox.url, initial=FIRST, **wrong).look()
+
+
+@pytest.mark.parametrize("odd", [0, "2020-01-02 00:00:00"], ids=["a number", "no zone"])
+def test_a_value_unlike_the_others_is_left_out_and_told_in_the_log(
+    odd: Any, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    replay.answer(of({"id": 1, "updated_at": FIRST}, {"id": 2, "updated_at": odd}))
+
+    assert Looks(replay.url, initial=FIRST).look() == [1]
+    assert "1 records" in caplog.text
+
+
+@pytest.mark.parametrize("kept", ['{"since":1,"untold":[{}]}', '{"since":1,"untold":[1]}', "garbage"])
+def test_what_is_kept_and_cannot_be_read_is_said_so(kept: str) -> None:
+    with pytest.raises(GofundoConfigError, match="cannot be read"):
+        Seen.load(kept)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from contextlib import suppress
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from airflow.utils.db import initdb
 
+from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.sandbox import Sandbox
-from airflow_provider_gofundo.triggers.gofundo import GofundoTrigger
+from airflow_provider_gofundo.triggers.clients import SharedClient
+from airflow_provider_gofundo.triggers.condition import Condition
+from airflow_provider_gofundo.triggers.gofundo import GofundoNewRecordsTrigger, GofundoTrigger
 from airflow_provider_gofundo.triggers.schedule import next_look
 from tests.fixtures import Connect, Waits, until, walking_threads
 
@@ -244,3 +249,58 @@ def test_the_end_of_one_is_not_the_end_of_another(sandbox: Sandbox) -> None:
 
     assert asyncio.run(both()) == {"status": "found", "records": 41}
     assert sandbox.counters.grants["client_credentials"] == 1
+
+
+def test_the_deadline_ends_a_look_that_takes_longer(sandbox: Sandbox) -> None:
+    sandbox.faults.add("slow", path=LIST, seconds=30, times=None)
+    began = time.monotonic()
+
+    event = asyncio.run(event_of(trigger(min_records=1, timeout=0.2)))
+
+    assert event == {"status": "timeout"}
+    assert time.monotonic() - began < 20, "it did not wait for the answer"
+
+
+def test_a_look_that_nobody_waits_for_any_more_asks_for_no_more_pages(sandbox: Sandbox) -> None:
+    sandbox.settings.latency_ms = 20
+    asked: list[int] = []
+
+    async def run() -> None:
+        with SharedClient("gofundo_default") as stays:  # so that the client is not ended as well
+            assert (await stays.ask(lambda client: client.request("GET", "api/donors"))).ok
+            looking = asyncio.ensure_future(
+                event_of(trigger(field="status", equals="no such", query_params={"per_page": 1}))
+            )
+            while looks(sandbox) < 3:
+                await asyncio.sleep(0.01)
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            while sandbox.counters.in_flight:
+                await asyncio.sleep(0.01)
+            asked.append(looks(sandbox))
+            await stays.ask(lambda client: client.request("GET", "api/donors"))
+            asked.append(looks(sandbox))
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert asked[0] == asked[1] < 40
+
+
+def test_a_field_that_no_record_has_is_told_in_the_log(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    asyncio.run(event_of(trigger(field="statis", equals="paid", timeout=0.2)))
+
+    assert "none of 40 records has a value in statis" in caplog.text
+
+
+@pytest.mark.parametrize("equals", [date(2026, 1, 1), (1, 2), {1}, b"paid"], ids=repr)
+def test_what_json_has_not_cannot_be_waited_for(equals: Any) -> None:
+    with pytest.raises(GofundoConfigError, match="equals must be what JSON has"):
+        Condition(endpoint="api/donations", field="status", equals=equals)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"poke_interval": float("nan")}, {"lookback": float("inf")}, {"lookback": -1}], ids=str
+)
+def test_a_watch_that_could_never_work_is_refused_where_it_is_made(wrong: dict[str, float]) -> None:
+    with pytest.raises(GofundoConfigError, match=f"{next(iter(wrong))} must be"):
+        GofundoNewRecordsTrigger(endpoint="api/donations", param="since", field="updated_at", **wrong)  # type: ignore[arg-type]  # by lot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -28,6 +29,9 @@ def command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
 
     @wraps(work)
     def run(args: Namespace) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # where a terminal knows no UTF-8
         with _as_server(), _log_on_stderr(logging.DEBUG if args.verbose else logging.WARNING):
             try:
                 work(args)

@@ -14,7 +14,7 @@ HELP = "Gofundo: check, authorize, look and pull"
 
 def _from(least: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text) < least:
+        if not text.isascii() or not text.isdecimal() or len(text) > 9 or int(text) < least:
             raise ArgumentTypeError(f"{text!r} is no whole number from {least} up")
         return int(text)
 
@@ -81,6 +81,12 @@ PULL = (
         metavar="FIELD",
         action="append",
         default=None,
+    ),
+    argument(
+        ("--unknown-fields",),
+        help="What a field is that no record has: error or ignore (default: error)",
+        choices=("error", "ignore"),
+        default="error",
     ),
     argument(("--records-per-part",), help="Records in a file (default: 100000)", type=_from(1), default=100_000),
     argument(

@@ -14,7 +14,7 @@ from typing import Any
 from airflow_provider_gofundo.cli.bar import bar
 from airflow_provider_gofundo.cli.command import INTERRUPTED, command, complain, hook_of, say
 from airflow_provider_gofundo.client.client import GofundoClient
-from airflow_provider_gofundo.exceptions import GofundoStopped
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoStopped
 from airflow_provider_gofundo.transfers.gofundo_to_object_storage import GofundoToObjectStorageOperator
 
 # Says every few seconds how far a pull is, for where no bar can be drawn.
@@ -38,6 +38,7 @@ def pull(args: Namespace) -> None:
         record_key=args.record_key or None,
         exclude_fields=args.exclude_field or (),
         pseudonymize_fields=args.pseudonymize_field or (),
+        unknown_fields=args.unknown_fields,
         on_drift=args.on_drift,
         storage_conn_id=args.storage_conn_id,
     )
@@ -60,7 +61,13 @@ def pull(args: Namespace) -> None:
 
 def _whole(path: str) -> str:
     """A local path may be relative here, where it is known to what."""
-    return path if "://" in path or not path.strip() else str(Path(path).expanduser().absolute())
+    if "://" in path or not path.strip():
+        return path
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:
+        text = f"There is no home directory for {path}; write the path without ~."
+    raise GofundoConfigError(text)
 
 
 @contextmanager

@@ -43,9 +43,10 @@ class _Shared:
         self.users = 0
 
     async def ask(self, question: Callable[[GofundoClient], T]) -> T:
-        """Return the answer to a question that blocks, asked in a thread."""
-        run = partial(copy_context().run, question, self._client)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        """Return the answer to a question that blocks, asked in a thread; it ends once nobody waits for it."""
+        with self._client.errand() as errand:
+            run = partial(copy_context().run, question, self._client.within(errand))
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def end(self) -> None:
         """End what is under way, so that no thread survives."""

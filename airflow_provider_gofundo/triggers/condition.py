@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_gofundo.client.client import GofundoClient
     from airflow_provider_gofundo.pages.shapes import Page
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Condition:
             raise GofundoConfigError("field and equals go together; to wait for null use response_check.")
         if self.field is not None:
             check_field("field", self.field)
+        if self.equals is not None and not isinstance(self.equals, (str, int, float, list, dict)):
+            raise GofundoConfigError("equals must be what JSON has: text, number, true or false, list or object.")
         if self.min_records is not None and (type(self.min_records) is not int or self.min_records < 1):
             raise GofundoConfigError("min_records must be a whole number, at least 1.")
 
@@ -66,7 +72,7 @@ class Condition:
         if self.min_records is not None:
             return self._count(client, self.min_records)
         if self.field is not None:
-            return Look(any(self._is_equal(page) for page in self._pages(client)))
+            return Look(self._is_there(client, self.field))
         check = function_of(self.response_check)
         return Look(bool(check(client.request("GET", self.endpoint, query_params=self.query_params))))
 
@@ -83,7 +89,7 @@ class Condition:
                 break
         return Look(found >= least, found)
 
-    def _pages(self, client: GofundoClient) -> Any:
+    def _pages(self, client: GofundoClient) -> Iterator[Page]:
         """The pages of the list, or one page with the object that the endpoint answers instead."""
         from airflow_provider_gofundo.pages.walk import walk
 
@@ -92,13 +98,21 @@ class Condition:
         if first.next:
             yield from walk(client, self.endpoint, query_params=self.query_params, parallel=1, begin=first.next)
 
-    def _is_equal(self, page: Page) -> bool:
-        from airflow_provider_gofundo.dataset.keys import field_reader
+    def _is_there(self, client: GofundoClient, field: str) -> bool:
+        from airflow_provider_gofundo.dataset.keys import fields_reader
 
-        values = map(field_reader(self.field or ""), page.records)
+        read = fields_reader(field)
         # JSON's true is no 1, and its false no 0.
         is_bool = isinstance(self.equals, bool)
-        return any(value == self.equals and isinstance(value, bool) == is_bool for value in values)
+        records = found = 0
+        for page in self._pages(client):
+            values = [value for value in read(page.records) if value is not None]
+            if any(value == self.equals and isinstance(value, bool) == is_bool for value in values):
+                return True
+            records, found = records + len(page.records), found + len(values)
+        if records and not found:
+            log.warning("%s: none of %d records has a value in %s; is it called so?", self.endpoint, records, field)
+        return False
 
 
 def check_field(argument: str, name: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
@@ -27,6 +28,16 @@ MOST = 1_000
 DAY = timedelta(days=1).total_seconds()
 
 
+class Event(TypedDict):
+    """What is told of new records: how many, their keys, and how far it has come."""
+
+    id: str
+    endpoint: str
+    records: int
+    keys: list[Any]
+    watermark: Any
+
+
 @dataclass(frozen=True)
 class Seen:
     """
@@ -41,7 +52,7 @@ class Seen:
     since: str | int
     watermark: str | None = None
     records: Mapping[str, int] = field(default_factory=dict)
-    untold: tuple[dict[str, Any], ...] = ()
+    untold: tuple[Event, ...] = ()
 
     @classmethod
     def load(cls, text: str) -> Seen | None:
@@ -89,6 +100,8 @@ class Feed:
         records, new = dict(known.records), {}
         readers = fields_reader(self.record_key), fields_reader(self.field)
         usable, unusable, most, fell = 0, 0, 0, False
+        kind = _kind(_point(known.watermark))
+        began = time.monotonic()
         for page in walk(
             client, self.endpoint, query_params={**(self.query_params or {}), self.param: since}, parallel=1
         ):
@@ -96,6 +109,8 @@ class Feed:
             most = max(most, page.total or 0)
             keys, values = (read(page.records) for read in readers)
             points = [point_of(value) for value in values]
+            kind = kind or next(filter(None, map(_kind, points)), None)
+            points = [point if _kind(point) == kind else None for point in points]
             watermark.see([
                 record for record, value, point in zip(page.records, values, points, strict=True)
                 if value is None or point is not None
@@ -111,13 +126,14 @@ class Feed:
                 if identity not in records:
                     new[identity] = key
                 records[identity] = about
-        self._check(known, watermark.text, usable, unusable)
+        reached = watermark.settled(now + timedelta(seconds=time.monotonic() - began))
+        self._check(known, reached, usable, unusable)
         if fell:
             log.warning(
                 "%s: records went while it was read, so some may be missing. Asking once more.", self.endpoint
             )
-        news = () if beginning else tuple(self._events(new, watermark.text))
-        after = replace(known, watermark=known.watermark if fell else watermark.text)
+        news = () if beginning else tuple(self._events(new, reached))
+        after = replace(known, watermark=known.watermark if fell else reached)
         floor = self._floor(after)
         return replace(after, records={one: about for one, about in records.items() if about >= floor}, untold=news)
 
@@ -148,10 +164,10 @@ class Feed:
         if unusable and not usable:
             raise GofundoConfigError(f"No record has both a {self.record_key} and a time or number in {self.field}.")
         if unusable:
-            what = f"a {self.record_key} and a time or number in {self.field}"
+            what = f"a {self.record_key}, and a time or number like the others' in {self.field},"
             log.warning("%s: %d records without %s are left out.", self.endpoint, unusable, what)
 
-    def _events(self, new: Mapping[str, Any], watermark: str | None) -> list[dict[str, Any]]:
+    def _events(self, new: Mapping[str, Any], watermark: str | None) -> list[Event]:
         """`new` are identities, each with its key."""
         some = list(new)
         parts = [some[at : at + MOST] for at in range(0, len(some), MOST)]
@@ -165,6 +181,13 @@ class Feed:
             }
             for part in parts
         ]
+
+
+def _kind(point: Point | None) -> str | None:
+    """What a point can be compared with: numbers, times with a zone, or times without."""
+    if not isinstance(point, datetime):
+        return None if point is None else "number"
+    return "time" if point.tzinfo is None else "time with zone"
 
 
 def _point(watermark: str | None) -> Point | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Hashable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,13 +34,16 @@ PREFIX = "gofundo_watch__"
 # Seconds within which Airflow surely has an event, before 3.3, which says so.
 SETTLED = 5.0
 
+# Seconds that a look may take at least, however close the deadline is.
+LEAST = 1.0
+
 # What a watch may change without beginning anew.
 _PACE = ("poke_interval", "lookback", "initial")
 
 
 class GofundoTrigger(BaseTrigger):
     """
-    Looks every `poke_interval` seconds whether a condition is true, until `deadline`.
+    Looks every `poke_interval` seconds whether a condition is true, until `deadline`, which ends a look as well.
 
     Its looks are at `began` plus whole intervals, also in another triggerer, so restarts neither add to them nor
     crowd them. One look is one try. Trouble that may pass is logged, and waited for as long as the server asks;
@@ -81,8 +85,11 @@ class GofundoTrigger(BaseTrigger):
                 if at > deadline:
                     return {"status": "timeout"}
                 wait = 0.0
+                left = max(LEAST, deadline - now().timestamp())
                 try:
-                    look = await client.ask(partial(_look, condition))
+                    look = await asyncio.wait_for(client.ask(partial(_look, condition)), left)
+                except asyncio.TimeoutError:
+                    return {"status": "timeout"}
                 except GofundoError as error:
                     if not is_passing(error) and not await client.is_corrected():
                         raise
@@ -128,8 +135,10 @@ class GofundoNewRecordsTrigger(BaseEventTrigger):
         from airflow_provider_gofundo.dataset.incremental import Incremental
 
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's has no types
-        if _number(poke_interval) <= 0:
-            raise GofundoConfigError("poke_interval must be above 0 seconds.")
+        if not 0 < _number(poke_interval) < math.inf:
+            raise GofundoConfigError("poke_interval must be seconds, above 0.")
+        if lookback is not None and not 0 <= _number(lookback) < timedelta.max.total_seconds():
+            raise GofundoConfigError("lookback must be a timedelta or a number, not below 0.")
         check_field("record_key", record_key)
         self.endpoint = endpoint
         self.param = param
@@ -141,7 +150,7 @@ class GofundoNewRecordsTrigger(BaseEventTrigger):
         self.poke_interval = float(_number(poke_interval))
         self.gofundo_conn_id = gofundo_conn_id
         # So that what is wrong is said where the DAG is read.
-        Incremental(param=param, field=field, lookback=self.lookback, initial=self.initial)  # type: ignore[arg-type]
+        Incremental(param=param, field=field, initial=self.initial)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow keeps of it in its database. Nothing of it is secret."""
@@ -210,8 +219,8 @@ class GofundoNewRecordsTrigger(BaseEventTrigger):
         return CertainCell(PREFIX + digest_of(kwargs)[:20])
 
 
-def _event(payload: dict[str, Any]) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # as above
+def _event(payload: Mapping[str, Any]) -> TriggerEvent:
+    return TriggerEvent(dict(payload))  # type: ignore[no-untyped-call]  # as above
 
 
 def _serialized(trigger: BaseTrigger, *names: str) -> tuple[str, dict[str, Any]]:
@@ -225,7 +234,11 @@ def _look(condition: Condition, client: GofundoClient) -> Look:
     except GofundoError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever a function does; its words may quote the answer
-        raise GofundoConfigError(f"The look ended with {type(error).__name__}; correct response_check.") from None
+        raise GofundoConfigError(
+            f"response_check ended with {type(error).__name__}; correct it."
+            if condition.response_check
+            else f"{condition.endpoint} answers what cannot be compared ({type(error).__name__})."
+        ) from None
 
 
 def _number(duration: timedelta | float) -> float:

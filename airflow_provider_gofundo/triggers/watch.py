@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
-from airflow_provider_gofundo.exceptions import GofundoError
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError
 from airflow_provider_gofundo.oauth.lease import Cell
 from airflow_provider_gofundo.oauth.token import now
 from airflow_provider_gofundo.triggers.clients import SharedClient
-from airflow_provider_gofundo.triggers.feed import Feed, Seen
+from airflow_provider_gofundo.triggers.feed import Event, Feed, Seen
 from airflow_provider_gofundo.triggers.schedule import next_look
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class Watch:
         self._kept: Seen | None = None  # what surely stands in the cell
         self._writing = asyncio.Lock()
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def events(self) -> AsyncIterator[Event]:
         """Look every interval, and yield what is new."""
         loaded = False
         with SharedClient(self._conn_id) as client:
@@ -44,7 +46,7 @@ class Watch:
                 wait = 0.0
                 try:
                     if not loaded:
-                        self._seen = self._kept = Seen.load(await asyncio.to_thread(self._cell.read))
+                        self._seen = self._kept = Seen.load(await self._at_its_place(self._cell.read))
                         loaded = True
                         for event in self._seen.untold if self._seen else ():
                             yield event
@@ -55,12 +57,6 @@ class Watch:
                 except GofundoError as error:
                     wait = error.retry_in or 0.0
                     log.warning("%s Looking again later.", error)
-                except ValueError:  # Airflow's
-                    log.warning(
-                        "The watch of %s has no place to remember: Airflow takes triggers with equal arguments for "
-                        "one, which then has several assets. Give each another poke_interval, or all one asset.",
-                        self._feed.endpoint,
-                    )
                 except Exception as error:  # noqa: BLE001  # what comes from Airflow's stores depends on its version
                     log.warning(
                         "The watch of %s failed (%s). Trying again later.", self._feed.endpoint, type(error).__name__
@@ -79,7 +75,7 @@ class Watch:
             except Exception as error:  # noqa: BLE001  # as above
                 log.warning("What was told cannot be written down now (%s).", type(error).__name__)
 
-    async def _look(self, client: SharedClient) -> tuple[dict[str, Any], ...]:
+    async def _look(self, client: SharedClient) -> tuple[Event, ...]:
         """Look once; what is new is written down before it is returned."""
         before = self._seen
         found = await client.ask(lambda asked: self._feed.look(asked, before, now()))
@@ -95,6 +91,19 @@ class Watch:
         return found.untold
 
     async def _keep(self, seen: Seen) -> None:
-        """Write it down, in a thread, because a bulk change makes it large."""
-        await asyncio.to_thread(lambda: self._cell.write(seen.dump()))
+        """Write it down."""
+        await self._at_its_place(lambda: self._cell.write(seen.dump()))
         self._kept = seen
+
+    async def _at_its_place(self, do: Callable[[], T]) -> T:
+        """Read or write there, in a thread."""
+        try:
+            return await asyncio.to_thread(do)
+        except GofundoError:
+            raise
+        except ValueError:  # Airflow's
+            text = (
+                f"The watch of {self._feed.endpoint} has no place to remember: Airflow takes triggers with equal "
+                "arguments for one, which then has several assets. Give each another poke_interval, or all one asset."
+            )
+        raise GofundoConfigError(text)

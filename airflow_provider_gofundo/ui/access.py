@@ -15,6 +15,8 @@ from airflow.models import Connection
 from airflow.models.crypto import get_fernet
 from starlette.requests import Request
 
+from airflow_provider_gofundo.oauth.lease import SKEW
+
 # How long a page may lie open before its buttons are pressed.
 LIFE = timedelta(hours=8)
 
@@ -97,7 +99,7 @@ def _is_fresh(sealed: str, user: Any, conn_id: str, now: datetime) -> bool:
     except Exception:  # noqa: BLE001  # whatever is wrong with it, it is not one of ours
         return False
     found = json.dumps([purpose, whose, which])
-    return hmac.compare_digest(found, json.dumps(_form_of(user, conn_id))) and timedelta() <= age <= LIFE
+    return hmac.compare_digest(found, json.dumps(_form_of(user, conn_id))) and timedelta(seconds=-SKEW) <= age <= LIFE
 
 
 def _form_of(user: Any, conn_id: str) -> list[str]:

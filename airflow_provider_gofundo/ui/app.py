@@ -55,7 +55,7 @@ FormToken = Annotated[str, Form()]
 
 def build() -> FastAPI:
     """Return the app that the plugin mounts."""
-    app = FastAPI(title="Gofundo", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Gofundo", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _http_error)
@@ -122,10 +122,11 @@ def callback(request: Request, user: GetUserDep, time: Now, state: str = "", err
         raise flow.denied(error)
     login = flow.find(user, state)
     _require_ours(user, login.conn_id)
-    flow.take(login, state, time)
     if error:
+        flow.take(login, state, time)
         raise flow.denied(error, login.conn_id)
-    with _a_turn():
+    with _a_turn():  # before the state is used up: who is told to come back in a minute can
+        flow.take(login, state, time)
         flow.finish(request, state, login, user)
     log.info("Connection %s was authorised on the Authorize page.", login.conn_id)
     return pages.see_other(f"{pages.path_of(request, login.conn_id)}?authorized=1")
@@ -175,7 +176,10 @@ def _connection_page(
         state=state,
         standing=pages.standing(state, time),
         # Whoever only opens the address with this word in it has logged nobody in.
-        authorized=authorized and state.renewed_at is not None and (time - state.renewed_at).total_seconds() < 300,
+        authorized=authorized
+        and state.grant_type == "authorization_code"
+        and state.renewed_at is not None
+        and (time - state.renewed_at).total_seconds() < 300,
         findings=findings,
         redirect_uri=flow.redirect_uri(request),
         hindrance=hindrance,

@@ -12,6 +12,8 @@ from airflow.models import Variable
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
+from airflow_provider_gofundo.oauth.lease import SKEW
+
 # With "token" in its name Airflow masks the value wherever it shows it. What follows is a digest of the state.
 PREFIX = "gofundo_token_pending__"
 
@@ -45,8 +47,8 @@ class PendingLogin:
         Variable.set(_key(state), text, description="A Gofundo login on its way. It may be deleted at any time.")
 
     def is_alive(self, now: datetime) -> bool:
-        """Whether it is not too old."""
-        return timedelta() <= now - self.made <= LIFE
+        """Whether it is not too old. Another API server may have begun it, by another clock."""
+        return timedelta(seconds=-SKEW) <= now - self.made <= LIFE
 
 
 def find(state: str) -> PendingLogin | None:

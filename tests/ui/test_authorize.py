@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -16,8 +17,11 @@ import requests
 from sqlalchemy import delete
 
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
+from airflow_provider_gofundo.oauth import manager
 from airflow_provider_gofundo.sandbox import Sandbox
-from airflow_provider_gofundo.state.logins import login_state
+from airflow_provider_gofundo.state.login import shared_login
+from airflow_provider_gofundo.state.logins import login_state, settings_of
+from airflow_provider_gofundo.ui import app
 from tests.ui.conftest import AIRFLOW, CALLBACK, Browser, Clock, connect
 
 People = Callable[..., Browser]
@@ -426,3 +430,45 @@ def test_a_connection_of_any_name_has_its_page(conn_id: str, people: People, san
     assert (page.status_code, checked.status_code) == (200, 200)
     assert f"<h1>{html.escape(conn_id)}</h1>" in page.text
     assert "invalid_client" in checked.text
+
+
+def test_who_comes_back_while_all_turns_are_taken_can_come_again(
+    people: People, web: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga = people("olga")
+    back = approve(begin(olga, web))
+    monkeypatch.setattr(app, "_turns", BoundedSemaphore(1))
+    with app._turns:
+        assert olga.get(back).status_code == 503
+    assert exchanges(sandbox) == 0
+
+    assert olga.get(back).status_code == 303
+
+
+@pytest.mark.parametrize("seconds", [-30, 30])
+def test_two_api_servers_need_not_have_the_same_time(seconds: int, people: People, web: str, clock: Clock) -> None:
+    olga = people("olga")
+    back = approve(begin(olga, web))
+    clock.advance(seconds=seconds)
+
+    assert olga.get(back).status_code == 303
+
+
+def test_an_address_with_a_slash_too_many_is_no_page_and_leads_nowhere(people: People) -> None:
+    answer = people("olga").get("/gofundo/callback/?code=a-code&state=s", Host="evil.example.org")
+
+    assert answer.status_code == 404
+    assert "Location" not in answer.headers
+
+
+def test_a_login_is_stored_though_another_worker_died_in_its_turn(
+    people: People, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "PATIENCE", 0.5)
+    settings = settings_of(web)
+    _, turn = shared_login(settings)
+    assert turn.acquire(), "the one that dies"
+    olga = people("olga")
+
+    assert olga.get(approve(begin(olga, web))).status_code == 303
+    assert login_state(web).renewed_at is not None
