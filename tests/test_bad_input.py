@@ -208,7 +208,7 @@ def test_a_list_that_needs_a_scope_points_to_scope(fails: Fails) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"records_per_part": 0}, "records_per_part must be at least 1"),
+        ({"records_per_part": 0}, "records_per_part must be a whole number, at least 1"),
         ({"compression": "zip"}, "compression must be gzip or none"),
     ],
 )

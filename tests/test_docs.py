@@ -148,15 +148,12 @@ def test_the_whole_list_goes_into_duckdb_with_its_types(run: Any, tmp_path: Path
 def test_changes_are_merged_into_duckdb_as_the_page_says(run: Any, sandbox: Sandbox, tmp_path: Path) -> None:
     whole = '"create or replace table donations as from read_parquet($files, union_by_name = true)"'
     code = block("warehouse.md", "LAKE =").replace('"/lake"', repr(str(tmp_path)))
-    merge = re.findall(r"[^;]+", block("warehouse.md", "merge into", "sql"))
-    assert whole in code
     for old, new in {
-        whole: repr(merge[0]),
-        'db.execute(table, {"files": files})': f'db.execute(table, {{"files": files}}); db.execute({merge[1]!r}, '
-        '{"files": files})',
+        f"STATEMENTS = [{whole}]": block(
+            "warehouse.md", "from airflow_provider_gofundo.dataset.incremental import Incremental"
+        ),
         'path=f"file://{LAKE}/donations"': 'path=f"file://{LAKE}/donations/{{{{ ts_nodash }}}}", '
         'incremental=Incremental(param="updated_since", field="updated_at")',
-        "\nLAKE": "\nfrom airflow_provider_gofundo.dataset.incremental import Incremental\nLAKE",
     }.items():
         assert code.count(old) == 1
         code = code.replace(old, new)
@@ -171,3 +168,12 @@ def test_changes_are_merged_into_duckdb_as_the_page_says(run: Any, sandbox: Sand
         newest = "select id from donations where updated_at = (select max(updated_at) from donations)"
         assert db.sql("select count(*), count(distinct id) from donations").fetchall() == [(42, 42)]
         assert db.sql(newest).fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "with DAG(" in page.read_text()], ids=lambda page: page.name
+)
+def test_every_dag_of_a_page_has_tasks(page: Path) -> None:
+    for code in blocks(page):
+        if "with DAG(" in code:
+            assert re.search(r"(Operator|Sensor)\b.*\(|^    (\w+ = )?\w+\(", code, re.MULTILINE), code
