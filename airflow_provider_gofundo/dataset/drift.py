@@ -10,10 +10,10 @@ import msgspec
 OnDrift = Literal["repull", "warn", "fail"]
 
 # Walks there may be after the first.
-REPULLS = 8
+REPULLS = 12
 
 # So few records expected to be missing are none: a list that changes both ways in every walk is left then.
-NEGLIGIBLE = 1e-4
+NEGLIGIBLE = 1e-5
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 import time
 from collections.abc import Callable
 from datetime import datetime
-from threading import Event, Lock
+from threading import Lock
 
 from tenacity import Retrying, stop_after_attempt, wait_fixed
 
@@ -16,21 +15,20 @@ from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
     GofundoError,
     GofundoReauthorizationRequired,
-    GofundoStopped,
     GofundoStorageError,
     without_frames,
 )
 from airflow_provider_gofundo.oauth.grants import Grant
 from airflow_provider_gofundo.oauth.lease import Alone, Turn
+from airflow_provider_gofundo.oauth.queue import Queue
 from airflow_provider_gofundo.oauth.refusal import PASSING, untouched
 from airflow_provider_gofundo.oauth.store import TokenStore
 from airflow_provider_gofundo.oauth.token import Token, now
 
 log = logging.getLogger(__name__)
 
-# About how many seconds apart to look for the token of the worker whose turn it is, and for how long after its turn
-# must have ended.
-PAUSE, GRACE = 1.0, 30.0
+# Seconds between two offers of a token to a store that fails.
+PAUSE = 1.0
 
 # Seconds that a person who has just logged in waits for another's turn; their login is newer in any case.
 PATIENCE = 5.0
@@ -63,10 +61,8 @@ class TokenManager:
     ) -> None:
         self._grant = grant
         self._store = store
-        self._turn = turn or Alone()
+        self._queue = Queue(turn or Alone(), sleep=sleep)
         self._clock = clock
-        self._stopped = Event()
-        self._sleep = sleep
         self._on_token = on_token
         self._lock = Lock()
         self._current: Token | None = None
@@ -107,12 +103,12 @@ class TokenManager:
         """Keep a token that was got elsewhere, from a login in a browser."""
         with self._lock:
             self._use(token)
-            self._take_turn(lambda _: False, patience=PATIENCE)
+            self._queue.wait(lambda: None, patience=PATIENCE)
             try:
                 self._unsaved = None
                 self._store.save(token)
             finally:
-                self._turn.release()
+                self._queue.leave()
 
     def is_own(self, token: Token) -> bool:
         """Whether this process got the token from the server itself, rather than from another worker."""
@@ -133,7 +129,7 @@ class TokenManager:
 
         Not what uses something up, such as a refresh: its answer may hold the only token there is.
         """
-        self._stopped.set()
+        self._queue.stop()
         self._grant.stop()
 
     def state(self) -> Token | None:
@@ -153,38 +149,20 @@ class TokenManager:
             return False
         return token.usable(self._clock())
 
-    def _take_turn(self, enough: Callable[[Token], bool], *, patience: float | None = None) -> Token | None:
-        """
-        Return another worker's token, should one come that is enough; None when it is our turn, or nobody's.
-
-        That is after `patience` seconds, or once every turn of another must have ended.
-        """
-        waited = 0.0
-        while waited <= (self._turn.life + GRACE if patience is None else patience):
-            stored = self._load()
-            if stored and enough(stored):
-                return stored
-            if self._turn.acquire():
-                return None
-            pause = PAUSE * random.uniform(0.5, 1.5)  # noqa: S311  # so that they do not all look at once
-            self._pause(pause)
-            if self._stopped.is_set():
-                raise GofundoStopped("Stopped: nobody waits for this login any more.")
-            waited += pause
-        return None
-
-    def _pause(self, seconds: float) -> None:
-        (self._stopped.wait if self._sleep is None else self._sleep)(seconds)
-
     def _renewed(self, rejected: Token | None) -> Token:
-        newer = self._take_turn(lambda stored: self._better(stored, rejected))
+        newer = self._queue.wait(lambda: self._newer(rejected))
         if newer:
             return newer
         try:
             stored = self._load()
             return stored if stored and self._better(stored, rejected) else self._obtained(stored, rejected)
         finally:
-            self._turn.release()
+            self._queue.leave()
+
+    def _newer(self, rejected: Token | None) -> Token | None:
+        """What somebody has put into the store meanwhile, if it is better."""
+        stored = self._load()
+        return stored if self._better(stored, rejected) else None
 
     def _obtained(self, stored: Token | None, rejected: Token | None) -> Token:
         chain = stored or self._grant.seed
@@ -257,7 +235,7 @@ class TokenManager:
     def _keep(self, token: Token) -> None:
         """Store a token; where that fails for good, this process keeps it, for it may be the only one there is."""
         try:
-            Retrying(stop=stop_after_attempt(SAVES), wait=wait_fixed(PAUSE), sleep=self._pause, reraise=True)(
+            Retrying(stop=stop_after_attempt(SAVES), wait=wait_fixed(PAUSE), sleep=self._queue.pause, reraise=True)(
                 self._store.save, token
             )
         except GofundoStorageError as error:
