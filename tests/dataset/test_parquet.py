@@ -588,9 +588,12 @@ def test_any_flat_records_come_back_from_duckdb_as_text(
         )
 
     assert [row[0] for row in found] == [*range(len(records))]
+    # Where one part holds whole numbers and another fractions, DuckDB makes doubles of all of them.
+    doubles = {name for name in "abc" if any(isinstance(record.get(name), float) for record in records)}
     for row, record in zip(found, records, strict=True):
-        for text, sent in zip(row[1:], (record.get(name) for name in "abc"), strict=True):
-            assert same_text(text, sent), (text, sent)
+        for text, name in zip(row[1:], "abc", strict=True):
+            sent = record.get(name)
+            assert same_text(text, float(sent) if name in doubles and type(sent) is int else sent), (text, sent)
 
 
 def same_text(text: str | None, sent: Any) -> bool:
