@@ -258,8 +258,9 @@ def test_a_process_that_stops_at_sigterm_ends_with_the_error_that_says_so(parall
 def test_what_a_stop_raises_holds_no_token(
     parallel: int, sandbox: Sandbox, elsewhere: ThreadPoolExecutor, waiting: Waiting
 ) -> None:
-    sandbox.faults.add("slow", after=1, seconds=FOREVER, times=None)
     client = waiting(sandbox.url)
+    token = client.tokens.token().access_token
+    sandbox.faults.add("slow", seconds=FOREVER, times=None)
     walking = elsewhere.submit(list, walk(client, "api/donations", query_params={"per_page": 2}, parallel=parallel))
     until(lambda: sandbox.counters.in_flight)
 
@@ -267,7 +268,7 @@ def test_what_a_stop_raises_holds_no_token(
 
     with pytest.raises(GofundoStopped) as caught:
         walking.result(10)
-    assert exposed(caught.value, [client.tokens.token().access_token]) == []
+    assert exposed(caught.value, [token]) == []
 
 
 def test_a_login_that_is_never_answered_ends(
