@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,22 @@ def test_the_list_shows_every_gofundo_connection_with_what_is_known_of_its_login
     assert rows["machine"][6] == "the command line"
     assert "begins with http://" in rows["broken"][2]
     assert rows[web][1:4] == ["authorization_code", "No token yet: press Authorize.", "-"]
+
+
+def test_the_pages_say_which_run_has_renewed_a_token(
+    people: People, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time.context import set_current_context
+
+    connect(monkeypatch, "machine", sandbox.url, grant_type="client_credentials")
+    task: Any = {"ti": SimpleNamespace(dag_id="nightly", run_id="scheduled__2026", task_id="pull")}
+    with set_current_context(task):
+        GofundoHook("machine").request("GET", "api/donations")
+    olga = people("olga")
+
+    assert "<td>dag nightly, run scheduled__2026, task pull</td>" in olga.get("/gofundo/connections").text
+    page = olga.get("/gofundo/connections/machine").text
+    assert "<dt>By</dt><dd>dag nightly, run scheduled__2026, task pull</dd>" in page
 
 
 def cells_of(row: str) -> list[str]:
