@@ -71,7 +71,7 @@ def waiting_client(settings: Settings) -> GofundoClient:
 
 def until(condition: Callable[[], object]) -> None:
     """Wait for something that another thread does."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.005)
