@@ -276,14 +276,13 @@ def test_a_look_that_nobody_waits_for_any_more_asks_for_no_more_pages(sandbox: S
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
-            while sandbox.counters.in_flight:
-                await asyncio.sleep(0.01)
             asked.append(looks(sandbox))
+            await asyncio.sleep(0.5)  # for some 20 pages more
             await stays.ask(lambda client: client.request("GET", "api/donors"))
             asked.append(looks(sandbox))
 
     asyncio.run(asyncio.wait_for(run(), 30))
-    assert asked[0] == asked[1] < 250  # pages
+    assert asked[1] - asked[0] <= 1  # the one that was being sent
 
 
 def test_a_field_that_no_record_has_is_told_in_the_log(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
