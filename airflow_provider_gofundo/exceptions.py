@@ -124,7 +124,7 @@ class GofundoDriftError(GofundoError):
 
 
 class GofundoStopped(GofundoError):
-    """The task was killed, or what a request was for is over."""
+    """The task was killed, a later try of it has taken over, or what a request was for is over."""
 
 
 def without_frames(method: F) -> F:

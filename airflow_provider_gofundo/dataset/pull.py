@@ -74,6 +74,7 @@ def pull(
         run.walk()
         drift = run.collector.mend()
         manifest = run.manifest(drift)
+        run.resume.hold()
         run.writer.publish(manifest)
     run.settle(manifest)
     return summary_of(manifest, path, run.resume.records, run.progress)

@@ -1,4 +1,4 @@
-"""Resume: a try goes on after the last part that an earlier try of the same task has finished."""
+"""Resume: a try goes on after the last part that an earlier try of the same task has finished, and takes it over."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
 
+from msgspec.structs import replace
+
 from airflow_provider_gofundo.dataset.checkpoint import Checkpoint, Checkpoints
 from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.writer import DatasetWriter
-from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoResponseError
+from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoResponseError, GofundoStopped
 from airflow_provider_gofundo.pages.shapes import Page, Step
 
 log = logging.getLogger(__name__)
 
 
 class Resume:
-    """Where a pull begins, and the checkpoints it leaves in a store, if there is one. `recipe` is a digest of it."""
+    """
+    Where a pull begins, and the checkpoints it leaves in a store, if there is one. `recipe` is a digest of it.
+
+    A try that is taken for dead may be alive, and share parts with the one after it. So the later one says that it
+    has taken over, and the earlier one, as soon as it sees that, ends.
+    """
 
     def __init__(
         self,
@@ -44,6 +51,8 @@ class Resume:
         """Yield the pages of `walk(begin)` that are still to be taken, and how many of their records to skip."""
         text = self._store.read() if self._store else ""
         left = Checkpoint.decode(text)
+        if self._store and left:
+            self._store.write(replace(left, run=self._writer.run).encode())
         found = left if left and left.is_of(self._recipe) else None
         if found:
             with closing(walk(found.step)) as pages:
@@ -60,6 +69,7 @@ class Resume:
             self._writer.spent |= {part.name for part in left.parts}
         for page in walk(None):
             if text:  # only now, for a server that is down takes no checkpoint away
+                self.hold()
                 self.done()
                 text = ""
             yield page, 0
@@ -90,6 +100,7 @@ class Resume:
         place = self._collector.place()
         if place is None:
             return
+        self.hold()
         self._kept = Checkpoint(
             recipe=self._recipe,
             started=self._started,
@@ -102,8 +113,15 @@ class Resume:
             total=self._collector.watch.first,
             first=self._collector.first,
             watermark=self._collector.watermark.text if self._collector.watermark else None,
+            run=self._writer.run,
         )
         self._store.write(self._kept.encode())
+
+    def hold(self) -> None:
+        """Go on only as long as no later try of the same task has taken over; GofundoStopped."""
+        left = Checkpoint.decode(self._store.read()) if self._store else None
+        if left and left.run > self._writer.run:
+            raise GofundoStopped("A later try of this task has taken this pull over, so this one ends.")
 
     def done(self) -> None:
         """Take the checkpoint away: it would mislead a later run of the same task."""

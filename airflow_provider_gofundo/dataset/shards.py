@@ -79,6 +79,7 @@ def pull_shard(
             pages=collector.pages,
             total=(collector.watch.first, collector.watch.last),
         )
+        run.resume.hold()
         run.writer.place(shard.file, msgspec.json.encode(share))
     run.resume.done()
     return share

@@ -36,6 +36,8 @@ class TaskCheckpoints:
 
     def read(self) -> str:
         """Return the checkpoint, empty when there is none."""
+        if self._failed:
+            return ""
         try:
             return str(self._store.get(KEY) or "")
         except Exception as error:  # noqa: BLE001  # what comes depends on Airflow's version and state backend

@@ -16,13 +16,16 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from upath import UPath
 
 import airflow_provider_gofundo.dataset.parquet  # noqa: F401  # takes long, so before the fork
 from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.checkpoint import Checkpoint
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore
@@ -51,6 +54,19 @@ class FileCheckpoints:
 
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)
+
+
+LATER = "99991231T235959Z-00000000"
+
+
+def take_over(store: FileCheckpoints) -> str:
+    """Say in the store what a later try says there, and return it."""
+    now = datetime.now(timezone.utc)
+    left = Checkpoint.decode(store.read()) or Checkpoint(
+        recipe="?", started=now, saved=now, parts=[], step=None, count=0, mark="", pages=0, total=None
+    )
+    store.write(replace(left, run=LATER).encode())
+    return store.read()
 
 
 class Worker:

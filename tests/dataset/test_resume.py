@@ -12,9 +12,14 @@ import pytest
 
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.pull import Summary
-from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoConnectionError, GofundoStorageError
+from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
+    GofundoConnectionError,
+    GofundoStopped,
+    GofundoStorageError,
+)
 from airflow_provider_gofundo.sandbox import Sandbox
-from tests.dataset.killable import FileCheckpoints
+from tests.dataset.killable import FileCheckpoints, take_over
 from tests.dataset.reader import files, lake, trust
 from tests.dataset.storage import Folder, Storage
 from tests.fixtures import ClientOf, pull
@@ -489,6 +494,65 @@ def test_a_first_try_that_fails_after_the_second_was_published_takes_nothing_fro
         pull(client, "api/donations", Folder(Storage(second_try_and_full), str(folder)), checkpoints=store, **OPTIONS)
 
     assert resumed == [35]
+    assert ids(folder) == EVERY
+
+
+@pytest.mark.parametrize(("records_per_part", "answer", "parts"), [(7, 3, 2), (7, 4, 4), (39, 4, 0), (100, 4, 0)])
+def test_a_try_that_a_later_one_has_taken_over_ends_and_leaves_what_the_later_goes_on_after(
+    records_per_part: int, answer: int, parts: int, sandbox: Sandbox, client: GofundoClient, folder: Path,
+    store: FileCheckpoints,
+) -> None:  # fmt: skip
+    pull(client, "api/donations", lake(folder), query_params={"per_page": 10, "status": "paid"}, records_per_part=3)
+    before = set(files(folder))
+    said: list[str] = []
+    answers = iter(range(1, 1_000))
+
+    def hook(_method: str, _path: str) -> None:
+        if next(answers) == answer:
+            said.append(take_over(store))
+
+    sandbox.before_each(hook)
+    options = {**OPTIONS, "records_per_part": records_per_part, "parallel": 1}
+
+    with pytest.raises(GofundoStopped, match="A later try of this task has taken this pull over"):
+        pull(client, "api/donations", lake(folder), checkpoints=store, **options)
+
+    assert [store.read()] == said
+    named = {part["name"] for part in json.loads(said[0])["parts"]}
+    assert len(named) == parts
+    assert set(files(folder)) == before | named
+
+
+def test_who_starts_over_takes_no_checkpoint_of_a_later_try_away(
+    fail: Failing, retry: Retry, sandbox: Sandbox, store: FileCheckpoints
+) -> None:
+    fail()
+    said: list[str] = []
+
+    def hook(_method: str, _path: str) -> None:
+        if not said:
+            said.append(take_over(store))
+
+    sandbox.before_each(hook)
+
+    with pytest.raises(GofundoStopped):
+        retry(query_params={"per_page": 20})
+
+    assert [store.read()] == said
+
+
+def test_a_try_whose_clock_is_behind_that_of_the_dead_one_takes_over_all_the_same(
+    fail: Failing, retry: Retry, sandbox: Sandbox, folder: Path, store: FileCheckpoints
+) -> None:
+    fail()
+    before = json.loads(take_over(store))
+    seen: list[dict[str, Any]] = []
+    sandbox.before_each(lambda *_: seen.append(json.loads(store.read())))
+
+    summary = retry()
+
+    assert seen[0] == {**before, "run": summary.run}
+    assert summary.resumed == 14
     assert ids(folder) == EVERY
 
 

@@ -16,8 +16,14 @@ from airflow_provider_gofundo.dataset.incremental import Incremental
 from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.dataset.shard import Shard, by_endpoints, by_pages, by_windows, shard_of
 from airflow_provider_gofundo.dataset.shards import publish, pull_shard
-from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError, GofundoStorageError
+from airflow_provider_gofundo.exceptions import (
+    GofundoConfigError,
+    GofundoDriftError,
+    GofundoStopped,
+    GofundoStorageError,
+)
 from airflow_provider_gofundo.sandbox import Sandbox
+from tests.dataset.killable import FileCheckpoints, take_over
 from tests.dataset.reader import files, lake, trust
 from tests.fixtures import ClientOf, pull
 
@@ -179,6 +185,23 @@ def test_a_shard_that_is_pulled_again_counts_once(client: GofundoClient, tmp_pat
     found = trust(lake(tmp_path))
     assert found is not None
     assert found.ids == [*range(1, 41)]
+
+
+def test_a_try_of_a_shard_that_a_later_one_has_taken_over_does_not_say_that_it_is_pulled(
+    client: GofundoClient, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (planned, *_) = by_pages(client, RECIPE, 3)
+    store = FileCheckpoints(tmp_path / "checkpoint.json")
+
+    def hook(_method: str, _path: str) -> None:
+        take_over(store)
+
+    sandbox.before_each(hook)
+
+    with pytest.raises(GofundoStopped):
+        pull_shard(client, RECIPE, lake(tmp_path / "lake"), planned, checkpoints=store)
+
+    assert files(tmp_path / "lake") == {}
 
 
 def test_shards_pulled_at_the_same_time_are_one_dataset(
