@@ -16,6 +16,9 @@ from airflow_provider_gofundo.exceptions import GofundoConfigError
 FileFormat = Literal["ndjson", "parquet"]
 Compression = Literal["gzip", "zstd", "snappy", "none"]
 
+# Of gzip, as its command has it. Python's 9 takes more than twice as long, for 9 % less of the sandbox's donations.
+LEVEL = 6
+
 _COMPRESSIONS = {"ndjson": ("gzip", "none"), "parquet": ("gzip", "zstd", "snappy", "none")}
 
 
@@ -117,8 +120,10 @@ class _NdjsonPart:
         self.name = name
         self.records = 0
         self._sink = HashingSink(file)
-        # No time stamp in it: the same records make the same bytes.
-        self._gzip = gzip.GzipFile(fileobj=self._sink, mode="wb", mtime=0) if compression == "gzip" else None
+        self._gzip: gzip.GzipFile | None = None
+        if compression == "gzip":
+            # No time stamp in it: the same records make the same bytes.
+            self._gzip = gzip.GzipFile(fileobj=self._sink, mode="wb", compresslevel=LEVEL, mtime=0)
 
     @property
     def settled(self) -> int:
