@@ -1,4 +1,4 @@
-"""A DAG that runs within a minute of a new donation. For Airflow 3."""
+"""A DAG that runs within a minute of a new donation, and handles each event once. For Airflow 3.3."""
 
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,17 @@ donations = Asset(
 
 with DAG("gofundo_watch", schedule=[donations], start_date=datetime(2026, 1, 1)):
 
-    @task
-    def how_many(triggering_asset_events: Any = None) -> int:
-        """Count what is new. The events hold keys and a watermark; the records are for a pull to fetch."""
-        events = (triggering_asset_events or {}).get(donations, [])
-        told = {event.extra["payload"]["id"]: event.extra["payload"]["records"] for event in events}
-        return sum(told.values())
+    @task(inlets=[donations], max_active_tis_per_dag=1)
+    def new_keys(triggering_asset_events: Any = None, asset_state_store: Any = None) -> list[Any]:
+        """Return the keys of what is new. A triggerer that restarts may tell an event again, with the same id."""
+        handled = asset_state_store.get("handled", [])
+        keys = []
+        for event in (triggering_asset_events or {}).get(donations, []):
+            told = event.extra["payload"]
+            if told["id"] not in handled:
+                keys += told["keys"]
+                handled = [*handled[-99:], told["id"]]
+        asset_state_store.set("handled", handled)
+        return keys
 
-    how_many()
+    new_keys()

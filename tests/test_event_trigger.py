@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_gofundo.sandbox import Sandbox
 from airflow_provider_gofundo.triggers.gofundo import PREFIX, GofundoNewRecordsTrigger
+from airflow_provider_gofundo.triggers.watch import APART, Watch
 from tests.fixtures import MACHINE, Connect
 from tests.watching import FIRST, AssetState, before_look, keys_of, told_by, trigger
 
@@ -51,6 +52,34 @@ def test_more_than_an_event_holds_come_in_several(sandbox: Sandbox, state: Asset
 
     assert [event["records"] for event in events] == [1_000, 1_000, 40]
     assert len({event["id"] for event in events}) == 3
+
+
+def test_events_are_told_apart_so_that_airflow_makes_a_run_of_each(
+    sandbox: Sandbox, state: AssetState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.records_insert("donations", 2_000)
+    sleep, slept = asyncio.sleep, list[float]()
+
+    async def instead(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    async def first(watch: Watch, number: int) -> list[Any]:
+        monkeypatch.setattr(asyncio, "sleep", instead)
+        events = watch.events()
+        told = [await anext(events) for _ in range(number)]
+        await events.aclose()  # type: ignore[attr-defined]  # it is a generator
+        return told
+
+    watching = trigger(state, initial=FIRST, query_params={"per_page": 1_000}, poke_interval=60)
+    told = asyncio.run(first(watching._watch(), 3))
+    monkeypatch.undo()
+    assert slept == [APART, APART]
+
+    slept.clear()
+    again = trigger(state, initial=FIRST, query_params={"per_page": 1_000}, poke_interval=60)
+    assert asyncio.run(first(again._watch(), 3)) == told
+    assert slept == [APART, APART]
 
 
 def test_what_was_confirmed_is_not_told_by_the_next_triggerer(sandbox: Sandbox, state: AssetState) -> None:

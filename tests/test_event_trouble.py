@@ -101,6 +101,7 @@ def test_as_many_events_arrive_as_one_look_has_found(
     sandbox: Sandbox, state: AssetState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_gofundo.triggers.feed.MOST", 1)
+    monkeypatch.setattr("airflow_provider_gofundo.triggers.watch.APART", 0.001)
     sandbox.records_insert("donations", 1_260)
     watching = trigger(state, initial=FIRST, query_params={"per_page": 1_300})
 

@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+# Seconds between two events, unless looks are closer. Airflow makes a run of the first; what comes before it has done
+# so waits for the event after, however long that takes.
+APART = 5.0
+
 
 class Watch:
     """
@@ -33,6 +37,7 @@ class Watch:
         self._cell = cell
         self._conn_id = gofundo_conn_id
         self._interval = poke_interval
+        self._apart = min(APART, poke_interval)
         self._began = now().timestamp()
         self._seen: Seen | None = None
         self._kept: Seen | None = None  # what surely stands in the cell
@@ -50,10 +55,10 @@ class Watch:
                         loaded = True
                         for event in self._seen.untold if self._seen else ():
                             yield event
-                            await asyncio.sleep(0)  # nobody else takes from Airflow's queue, which has an end
+                            await asyncio.sleep(self._apart)
                     for event in await self._look(client):
                         yield event
-                        await asyncio.sleep(0)  # as above
+                        await asyncio.sleep(self._apart)
                 except GofundoError as error:
                     wait = error.retry_in or 0.0
                     log.warning("%s Looking again later.", error)

@@ -50,12 +50,21 @@ new = GofundoNewRecordsTrigger(
 )
 donations = Asset("donations", watchers=[AssetWatcher(name="new", trigger=new)])
 
+# As the documentation has it.
 with DAG("reacting", schedule=[donations], is_paused_upon_creation=False):
-    @task
-    def count(triggering_asset_events=None):
-        return sum(event.extra["payload"]["records"] for event in triggering_asset_events[donations])
+    @task(inlets=[donations], max_active_tis_per_dag=1)
+    def new_keys(triggering_asset_events=None, asset_state_store=None):
+        handled = asset_state_store.get("handled", [])
+        keys = []
+        for event in triggering_asset_events[donations]:
+            told = event.extra["payload"]
+            if told["id"] not in handled:
+                keys += told["keys"]
+                handled = [*handled[-99:], told["id"]]
+        asset_state_store.set("handled", handled)
+        return keys
 
-    count()
+    new_keys()
 """
 
 # Their scheduler defers these, so that 500 tasks need no process each; from there on nothing is different.
@@ -165,6 +174,13 @@ class Airflow:
         rows = map(json.loads, self.select(query))
         return [(at(written), extra["payload"]) for written, extra in rows]
 
+    def handled(self) -> list[tuple[float, list[int]]]:
+        """The keys that runs of the DAG have returned, each with when."""
+        query = (
+            "select json_array(timestamp, json(value)) from xcom where dag_id = 'reacting' and key = 'return_value'"
+        )
+        return [(at(written), keys) for written, keys in map(json.loads, self.select(query))]
+
 
 def at(written: str) -> float:
     return datetime.fromisoformat(written).replace(tzinfo=timezone.utc).timestamp()
@@ -231,25 +247,27 @@ def test_of_a_thousand_records_over_two_kills_each_is_told_in_exactly_one_event(
         airflow.kill("triggerer")
         airflow.start("triggerer")
     inserting.join()
-    airflow.until(
-        "all of them", 180, lambda: len({key for _, event in airflow.events() for key in event["keys"]}) >= RECORDS
-    )
+    airflow.until("all of them", 240, lambda: sum(len(keys) for _, keys in airflow.handled()) >= RECORDS)
 
+    handled = airflow.handled()
+    assert sorted(key for _, keys in handled for key in keys) == sorted(inserted)
     told = airflow.events()
-    events = {event["id"]: event for _, event in reversed(told)}
-    delays = sorted(min(when for when, event in told if key in event["keys"]) - inserted[key] for key in inserted)
-    again = len(told) - len(events)
-    figures.append(
-        f"{RECORDS} records over two kills of the triggerer: {len(events)} events, {again} of them told again; a record "
-        f"was told {statistics.median(delays):.1f} s after it came (median; {delays[-1]:.1f} s at most), looking every 2 s"
-    )
+    events = {event["id"]: event for _, event in told}
+    assert sorted(key for event in events.values() for key in event["keys"]) == sorted(inserted)
     # One that was told just before a kill may come again, as the same event.
+    again = len(told) - len(events)
     assert again <= 2
     assert all(event == events[event["id"]] for _, event in told)
-    assert sorted(key for event in events.values() for key in event["keys"]) == sorted(inserted)
     assert sandbox.counters.grants == {"client_credentials": 1}
-    runs = "select count(*) from dag_run where dag_id = 'reacting' and state = 'success'"
-    airflow.until("a run", 120, lambda: airflow.select(runs) >= [1])
+    first_told = {key: when for when, event in reversed(told) for key in event["keys"]}
+    until_told = sorted(first_told[key] - inserted[key] for key in inserted)
+    until_handled = [when - inserted[key] for when, keys in handled for key in keys]
+    figures.append(
+        f"{RECORDS} records over two kills of the triggerer: each handled once, in {len(handled)} runs of the DAG; "
+        f"{len(events)} events, {again} of them told again. Looking every 2 s a record was told "
+        f"{statistics.median(until_told):.1f} s after it came (median; {until_told[-1]:.1f} s at most), and handled "
+        f"{statistics.median(until_handled):.1f} s after"
+    )
 
 
 def test_five_hundred_deferred_sensors_share_one_login_and_look_once_an_interval(
