@@ -49,17 +49,17 @@ class Incremental:
         for name in ("param", "field"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
-                raise GofundoConfigError(f"incremental: {name} is empty; name it, such as updated_since.")
+                raise GofundoConfigError(f"{name} is empty; name it, such as updated_since.")
         if not is_field_name(self.field):
-            raise GofundoConfigError("incremental: field must be the name of a field, without quotes or backslashes.")
+            raise GofundoConfigError("field must be the name of a field, without quotes or backslashes.")
         if self.param in ("page", "cursor"):
-            raise GofundoConfigError("incremental: param may not be page or cursor: the walk sets them.")
+            raise GofundoConfigError("param may not be page or cursor: the walk sets them.")
         lookback = self.lookback.total_seconds() if isinstance(self.lookback, timedelta) else self.lookback
         is_kind = isinstance(self.lookback, timedelta) or type(self.lookback) is int
         if lookback is not None and not (is_kind and lookback >= 0):
-            raise GofundoConfigError("incremental: lookback must be a timedelta, or a whole number, not below 0.")
+            raise GofundoConfigError("lookback must be a timedelta, or a whole number, not below 0.")
         if self.initial is not None and point_of(self.initial) is None:
-            raise GofundoConfigError("incremental: initial must be a time in ISO 8601, or a whole number.")
+            raise GofundoConfigError("initial must be a time in ISO 8601, or a whole number.")
 
     def since(self, watermark: str | None) -> str | None:
         """Return what to send in `param`; None for the whole list. `watermark` is JSON, as `Watermark.text`."""
