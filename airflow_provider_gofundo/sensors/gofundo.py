@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -83,7 +84,8 @@ class GofundoSensor(GofundoBaseOperator, BaseSensorOperator):
         """Wait here; or look once, and leave the rest to a trigger."""
         condition = self._condition()
         if not self.deferrable:
-            return BaseSensorOperator.execute(self, context)
+            # Airflow 2's guard against operators in operators takes a sensor's own class for another operator.
+            return unwrap(BaseSensorOperator.execute)(self, context)
         try:
             found = self.poke(context)
         except Exception as error:
