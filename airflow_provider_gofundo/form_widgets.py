@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_gofundo.form import EXTRA_FIELDS, HIDDEN, PLACEHOLDERS, RELABELING
@@ -41,12 +42,30 @@ def connection_form_widgets() -> dict[str, Any]:
             return IntegerField(lazy_gettext(label), validators=validators, widget=BS3TextFieldWidget(), **about)
         choices = ["true", "false"] if kind == "boolean" else schema.get("enum")
         if choices:
-            validators.append(any_of(choices))
+            validators.append(_where_ours(any_of(choices)))
         if default is not None:
             about["default"] = str(default).lower()
         return StringField(lazy_gettext(label), validators=validators, widget=BS3TextFieldWidget(), **about)
 
     return {name: widget(**field) for name, field in EXTRA_FIELDS.items()}
+
+
+def _where_ours(check: Any) -> Any:
+    """
+    Have a validator look at connections of our type only.
+
+    Airflow 2 fills our field with what a connection of another type has under the same name, and would refuse that
+    at a field which nobody sees then. Airflow 3 has no validators here, only what tells it the choices.
+    """
+    if not callable(check):
+        return check
+    checked: Callable[[Any, Any], None] = check
+
+    def validator(form: Any, field: Any) -> None:
+        if form.conn_type.data == "gofundo":
+            checked(form, field)
+
+    return validator
 
 
 def ui_field_behaviour() -> dict[str, Any]:

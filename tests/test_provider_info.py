@@ -180,6 +180,28 @@ def test_older_airflows_get_the_same_fields_as_widgets(wtforms: None) -> None:
     assert all("may be empty" in widget.options["validators"] for widget in widgets.values())
 
 
+def test_the_choices_of_a_field_are_no_matter_of_other_connections(
+    wtforms: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def any_of(choices: list[str]) -> Any:
+        def check(form: Any, field: Any) -> None:
+            if field.data not in choices:
+                raise ValueError("refused")
+
+        return check
+
+    monkeypatch.setattr(sys.modules["wtforms.validators"], "any_of", any_of)
+    check = connection_form_widgets()["grant_type"].options["validators"][1]
+
+    def form(conn_type: str) -> SimpleNamespace:
+        return SimpleNamespace(conn_type=SimpleNamespace(data=conn_type))
+
+    check(form("http"), SimpleNamespace(data="jwt"))
+    check(form("gofundo"), SimpleNamespace(data="password"))
+    with pytest.raises(ValueError, match="refused"):
+        check(form("gofundo"), SimpleNamespace(data="jwt"))
+
+
 @pytest.mark.parametrize(("stored", "shown"), [("a secret", "RATHER_LONG_SENSITIVE_FIELD_PLACEHOLDER"), (None, "")])
 def test_an_edit_in_airflow_2_gets_a_place_holder_in_the_place_of_a_secret(
     wtforms: None, stored: str | None, shown: str
