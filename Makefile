@@ -3,6 +3,7 @@
 # make system  the tests that run a whole Airflow
 # make browser the tests that look at Airflow in a real browser; make screenshots puts their pictures into the docs
 # make check   lint, types, floors, docs, build, and the wheel in an empty environment
+# make older   the wheel in older Airflows, back to 2.11: form, page, pulls, sensors, commands
 # make docs    the documentation as a site, in build/site
 # make bench   what a pull costs, beside what users would pick instead
 # make clean   remove what these made
@@ -13,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test system browser screenshots check docs bench clean
+.PHONY: demo test system browser screenshots check older docs bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml airflow_provider_gofundo/__init__.py
@@ -43,6 +44,9 @@ check: $(READY) docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/check_wheel.py
+
+older: $(READY)
+	$(BIN)/python scripts/check_older.py
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
