@@ -293,5 +293,5 @@ def test_five_hundred_deferred_sensors_share_one_login_and_look_once_an_interval
         f"(each once an interval: {wanted:,.0f})"
     )
     assert logins == 1
-    assert a_minute <= 1.05 * wanted
+    assert a_minute <= 1.2 * wanted  # what was late comes as well
     assert airflow.select(deferred) == [SENSORS]
