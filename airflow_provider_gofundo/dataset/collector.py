@@ -57,7 +57,7 @@ class Collector:
         self.watermark = watermark
         self._privacy = recipe.privacy(client.settings)
         self._privacy_midway = replace(recipe, unknown_fields="ignore").privacy(client.settings)
-        self._once = Once(recipe.record_key, pages=recipe.parallel * READY + 1)
+        self._once = Once(recipe.record_key)
         self._repulls = self._added = self._twice = 0
         self._certain = False
         self._per_page = 1
@@ -65,7 +65,7 @@ class Collector:
     @property
     def drifted(self) -> bool:
         """Whether there has been a sign that the list is changing."""
-        return self.watch.changed or self._once.remembers
+        return self.watch.changed or self._once.twice > 0
 
     def mark(self, record: msgspec.Raw) -> str:
         """Return a digest that tells a record of the server from others: of its key, or of all of it."""
@@ -104,13 +104,15 @@ class Collector:
                 "changes meanwhile. Name their key with record_key; None where they have none.",
                 self._recipe.endpoint, self._recipe.record_key,
             )  # fmt: skip
-        if skip:  # they have been written, and are seen here for the first time
-            self._once.new(records[:skip], keys[:skip])
-            records, keys = records[skip:], keys[skip:]
-        if self._recipe.record_key and not self._once.remembers and (self.watch.changed or self._once.knows(keys)):
-            self._remember()
+        if not self._once.remembers:
+            in_order = self._once.in_order(keys)
+            if self._recipe.record_key and (self.watch.changed or not in_order):
+                self._remember()
+        records, keys = records[skip:], keys[skip:]  # those before have been written
         new = self._once.new(records, keys)
-        if not self.drifted:
+        if self.drifted:
+            self._open.clear()
+        else:
             self._open.append(Placed(page, self.pages, skip, self.records, self.records + len(new)))
         self._writer.write(new)
         while len(self._open) > 1 and self._open[0].end < self._writer.settled:
@@ -240,8 +242,7 @@ class Collector:
         return added
 
     def _remember(self) -> None:
-        """From here on know every key, those in finished parts included; 16 bytes each. No checkpoint comes after."""
-        self._open.clear()
+        """From here on know every key, those in finished parts included; 16 bytes each."""
         self._writer.finish()
         self._once.remember(())
         if self._recipe.record_key:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import gt, lt
 from typing import Any
 
 import msgspec
@@ -90,6 +90,9 @@ class KeySet:
     def __len__(self) -> int:
         return self._used
 
+    def __contains__(self, key: int) -> bool:
+        return self._slots[_place(self._slots, key)] == key
+
     @property
     def bytes(self) -> int:
         """How much memory its keys take."""
@@ -113,12 +116,18 @@ def _empty(size: int) -> array[int]:
     return array("Q", bytes(8 * size))
 
 
-def _put(slots: array[int], key: int) -> bool:
+def _place(slots: array[int], key: int) -> int:
+    """Where a key is, or would be."""
     at = ((key * _SPREAD & _MASK) * len(slots)) >> 64
-    while found := slots[at]:
-        if found == key:
-            return False
+    while (found := slots[at]) and found != key:
         at = at + 1 if at + 1 < len(slots) else 0
+    return at
+
+
+def _put(slots: array[int], key: int) -> bool:
+    at = _place(slots, key)
+    if slots[at]:
+        return False
     slots[at] = key
     return True
 
@@ -127,19 +136,18 @@ class Once:
     """
     Lets every record through once, told by the key in one of its fields; all of them where `field` is None.
 
-    It knows the keys of the latest pages, as many as may have been under way at the same time. From `remember` on
-    it knows all.
+    As long as the keys only rise, or only fall, none can have come twice, and there is nothing to remember but the
+    last one. From `remember` on it knows all.
     """
 
-    def __init__(self, field: str | None, *, pages: int) -> None:
+    def __init__(self, field: str | None) -> None:
         self.field = field
         self.twice = 0
         self.keyless = 0
         self._odd = False  # whether parts hold keys as something else than the server wrote
         self._read = fields_reader(field) if field else None
-        self._pages = pages
-        self._recent: deque[set[int]] = deque()
-        self._lately: set[int] = set()
+        self._goes_on: Callable[[int, int], bool] | None = None
+        self._last: int | None = None
         self._all: KeySet | None = None
 
     @property
@@ -149,8 +157,9 @@ class Once:
 
     @property
     def can_tell(self) -> bool:
-        """Whether every record had a key, and all that were seen lately are known where all are."""
-        return not (self.keyless or self._odd or (self.remembers and self._lately))
+        """Whether every record had a key, and where all are known the last one in order is among them."""
+        is_lost = self._all is not None and self._last is not None and self._last not in self._all
+        return not (self.keyless or self._odd or is_lost)
 
     def keys(self, records: Sequence[msgspec.Raw]) -> list[int | None]:
         """The keys of records."""
@@ -158,32 +167,31 @@ class Once:
         # What key_of says of the usual ones, said here: there is one for every record.
         return [value + 1 if type(value) is int and 0 <= value < _LAST else key_of(value) for value in values]
 
-    def knows(self, keys: Sequence[int | None]) -> bool:
-        """Whether some of these keys have been seen lately, or come twice among themselves."""
-        some = set(keys) - {None}
-        return len(some) < len(keys) - keys.count(None) or not self._lately.isdisjoint(some)
+    def in_order(self, keys: Sequence[int | None]) -> bool:
+        """Whether keys go on, up or down, as all before them did."""
+        row = [key for key in (self._last, *keys) if key is not None]
+        if len(row) > 1:
+            goes_on = self._goes_on or (lt if row[0] < row[1] else gt)
+            if not all(map(goes_on, row, row[1:])):
+                return False
+            self._goes_on = goes_on
+        self._last = row[-1] if row else None
+        return True
 
     def remember(self, values: Iterable[Any]) -> None:
         """From now on know all keys, and these among them, which are values of the field."""
-        self._recent.clear()
         self._all = self._all or KeySet()
         for value in values:
             self._odd |= not isinstance(value, (int, str))
             if (key := key_of(value)) is not None:
                 self._all.add(key)
-                self._lately.discard(key)
 
     def new(self, records: list[msgspec.Raw], keys: Sequence[int | None]) -> list[msgspec.Raw]:
-        """Return the records that were not seen before."""
+        """Return the records that were not seen before, as far as that is known."""
         if self._read is None:
             return records
         self.keyless += keys.count(None)
         if self._all is None:
-            fresh = {key for key in keys if key is not None}
-            self._recent.append(fresh)
-            self._lately |= fresh
-            if len(self._recent) > self._pages:
-                self._lately -= self._recent.popleft()
             return records
         known = self._all
         new = [record for record, key in zip(records, keys, strict=True) if key is None or known.add(key)]

@@ -435,6 +435,39 @@ def test_parts_that_are_not_used_stay_until_they_are_old(
     assert set(files(folder)) == {"_manifest.json", *found.names} | kept
 
 
+def test_keys_that_an_earlier_try_wrote_in_another_way_cannot_be_compared_and_nothing_is_walked_again(
+    fail: Failing, retry: Retry, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"file_format": "parquet", "record_key": "created_at", "parallel": 1}
+    fail(**options)
+    answers = iter(range(1, 1_000))
+
+    def hook(_method: str, _path: str) -> None:
+        if next(answers) == 2:
+            sandbox.records_delete("donations", [15])
+
+    sandbox.before_each(hook)
+
+    summary = retry(**options)
+
+    assert summary.resumed == 14
+    assert summary.complete is False
+    assert pages_asked(sandbox) == [2, 3, 4]
+    assert "it cannot be walked again" in caplog.text
+
+
+@pytest.mark.parametrize("order", ["id", "-id", "updated_at", "-updated_at"])
+def test_a_list_in_any_order_is_resumed(
+    order: str, sandbox: Sandbox, fail: Failing, retry: Retry, folder: Path
+) -> None:
+    sandbox.records_touch("donations", [3, 15, 30])
+    options = {**OPTIONS["query_params"], "sort": order}
+    fail(query_params=options)
+
+    assert retry(query_params=options).resumed == 14
+    assert sorted(ids(folder)) == EVERY
+
+
 def test_no_checkpoint_is_left_of_a_list_that_was_seen_to_change(
     sandbox: Sandbox, client: GofundoClient, folder: Path, store: FileCheckpoints
 ) -> None:
