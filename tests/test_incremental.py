@@ -305,6 +305,31 @@ def test_a_pull_that_fails_halfway_leaves_the_watermark_and_the_next_one_gets_it
     assert pulls.ids("first") == list(range(1, 41))
 
 
+@pytest.mark.parametrize("on_drift", ["repull", "warn"])
+def test_where_records_may_be_missing_the_watermark_stays_unless_a_warning_is_enough(
+    on_drift: str, pulls: Pulls, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("airflow_provider_gofundo.dataset.collector.REPULLS", 0)
+    answers = iter(range(1, 1_000))
+
+    def hook(_method: str, path: str) -> None:
+        if path == "/api/donations" and next(answers) == 3:
+            sandbox.records_delete("donations", [2])
+
+    sandbox.before_each(hook)
+    first = pulls("first", on_drift=on_drift)
+    sandbox.before_each(None)
+    assert first.complete is False
+
+    second = pulls("second")
+
+    stays = on_drift == "repull"
+    assert (first.watermark is None) is stays
+    assert ("the watermark stays" in caplog.text) is stays
+    assert second.watermark == stamp(LAST)
+    assert ({*pulls.ids("first")} | {*pulls.ids("second")} == {*range(1, 41)}) is stays
+
+
 def test_a_watermark_that_cannot_be_read_is_an_error_before_anything_is_asked(pulls: Pulls, sandbox: Sandbox) -> None:
     def unreadable() -> None:
         raise GofundoStorageError("down")

@@ -108,7 +108,11 @@ class Run:
         """Close the last part, and describe what was done."""
         recipe, collector = self._recipe, self.collector
         finished = datetime.now(timezone.utc)
-        self._reached = collector.watermark.settled(finished) if collector.watermark else None
+        if collector.watermark and self._window:
+            self._reached = collector.watermark.settled(finished)
+            if drift.complete is False and recipe.on_drift != "warn":
+                log.warning("%s: the watermark stays, so that the next pull asks for this again.", recipe.endpoint)
+                self._reached = self._window.watermark
         return Manifest(
             run=self.writer.run,
             source=self._client.settings.base_url,
