@@ -43,7 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     `total` is how many records the server said there were, on the first page and on the last; None where lists of
     this shape do not say. `drift` tells how the list changed meanwhile. `incremental` is None for a pull of the whole
-    list, `shards` how many tasks pulled it. Of personal fields it names those that were left out or replaced.
+    list, `shards` how many tasks pulled it. Of shards, `run` is that of their plan, and `tries` are those that pulled
+    them. Of personal fields it names those that were left out or replaced.
     """
 
     manifest_version: Literal[1] = 1
@@ -62,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift = Drift()
     incremental: Window | None = None
     shards: int = 1
+    tries: list[str] = []
     excluded: list[str] = []
     pseudonymized: list[str] = []
     parts: list[Part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 
@@ -32,9 +32,8 @@ class Run:
     """
     One pull of a recipe into a directory.
 
-    As a context it removes the run's files when an error leaves it, but for parts that the next try may go on after,
-    and those to `keep`. `name` is the run's name, a new one unless told otherwise; `scope` says which share of the
-    list it is, where it is not all of it.
+    As a context it removes the run's files when an error leaves it, but for parts that the next try may go on after.
+    `scope` says which share of the list it is, where it is not all of it.
     """
 
     def __init__(
@@ -47,16 +46,13 @@ class Run:
         watermarks: Watermarks | None = None,
         count: Count | None = None,
         clock: Callable[[], float] = time.monotonic,
-        name: str | None = None,
         scope: str = "",
-        keep: Collection[str] = (),
     ) -> None:
         recipe.check()
         self._client = client
         self._recipe = recipe
         self.endpoint = recipe.endpoint
         self._watermarks = watermarks
-        self._keep = keep
         self._started = datetime.now(timezone.utc)
         self.progress = Progress(recipe.endpoint, client, count=count, clock=clock)
         self.writer = DatasetWriter(
@@ -64,7 +60,6 @@ class Run:
             file_format=recipe.format(),
             records_per_part=recipe.records_per_part,
             started=self._started,
-            run=name,
         )
         self.writer.open()
         self._window = _window(recipe, self.writer.before, watermarks)
@@ -85,7 +80,7 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind:
-            self.writer.discard(keep={*self.resume.kept, *self._keep})
+            self.writer.discard(keep=self.resume.kept)
         self.progress.tell()
 
     def walk(self, begin: Step | None = None, end: int | None = None, *, claim: str | None = None) -> None:

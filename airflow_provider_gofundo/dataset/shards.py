@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -31,11 +31,12 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     """
     What pulling a shard left.
 
-    `recipe` is a digest of what was asked for. `total` is what the server said first and last, of the whole list for
-    a page range, and `fell` whether that has fallen in between. `first` and `following` are marks of the first record
-    and of the one after the last, to hold page ranges against each other.
+    `run` is the try that pulled it, `recipe` a digest of what was asked for. `total` is what the server said first
+    and last, of the whole list for a page range, and `fell` whether that has fallen in between. `first` and
+    `following` are marks of the first record and of the one after the last, to hold page ranges against each other.
     """
 
+    run: str
     recipe: str
     fell: bool
     first: str | None
@@ -68,6 +69,7 @@ def pull_shard(
         run.walk(shard.begin, shard.last_page, claim=claim)
         collector = run.collector
         share = Share(
+            run=run.writer.run,
             recipe=asked,
             fell=collector.watch.fell > 0,
             first=collector.first,
@@ -92,21 +94,21 @@ def publish(
     Make the parts of all shards one dataset. Until then, and if this raises, the one before stays.
 
     Where the list changed while its page ranges were pulled, they may overlap and have gaps. It is pulled anew then,
-    here and whole.
+    here and whole. Shards that are pulled again while this runs are left for the next `publish`.
     """
     recipe.check()
     _refuse_incremental(recipe)
     _require_all(shards)
-    files = [shard.file for shard in shards]
-    with Run(client, recipe, path, name=shards[0].run, keep=files, count=count) as run:
+    plan = shards[0].run
+    with Run(client, recipe, path, count=count) as run:
         before = run.writer.before
-        if before and planned_at(before.run) > planned_at(run.writer.run):
+        if before and planned_at(before.run) > planned_at(plan):
             raise GofundoConfigError(
                 f"path {path} holds a dataset that was begun later than these shards; set max_active_runs=1 on the "
                 "DAG."
             )
         there = {shard.number: share for shard in shards if (share := _share(path, shard))}
-        if before and before.run == run.writer.run and _are_in(before, there.values()):
+        if before and before.run == plan and {share.run for share in there.values()} <= {*before.tries}:
             log.info("%s: these shards have been published already.", recipe.endpoint)
             return summary_of(before, path, 0, run.progress)
         run.writer.claim(recipe.endpoint)
@@ -122,7 +124,9 @@ def publish(
             manifest = run.manifest(replace(drift, seen=True, repulls=drift.repulls + 1))
         else:
             manifest = _joined(run, path, shards, shares, moved=moved)
+        manifest = replace(manifest, run=plan, tries=[share.run for share in shares])
         run.writer.publish(manifest)
+        run.writer.tidy(shard.file for shard in shards if _share(path, shard) == there[shard.number])
     return summary_of(manifest, path, 0, run.progress)
 
 
@@ -178,11 +182,6 @@ def _all(there: Mapping[int, Share], shards: Sequence[Shard], path: Directory, a
                 "these; give both operators the same, and clear the pulls."
             )
     return [there[shard.number] for shard in shards]
-
-
-def _are_in(manifest: Manifest, shares: Iterable[Share]) -> bool:
-    """Whether a manifest names everything that these have left."""
-    return {part.name for share in shares for part in share.parts} <= {part.name for part in manifest.parts}
 
 
 def _asked(client: GofundoClient, recipe: Recipe, path: Directory) -> str:

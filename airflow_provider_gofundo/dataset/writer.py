@@ -52,9 +52,8 @@ class DatasetWriter:
         file_format: Format,
         records_per_part: int,
         started: datetime,
-        run: str | None = None,
     ) -> None:
-        self.run = run or run_name(started)
+        self.run = run_name(started)
         self.parts: list[Part] = []
         self.spent: set[str] = set()  # files that `publish` removes as well
         self.path = path
@@ -170,8 +169,7 @@ class DatasetWriter:
         try:
             self.place(MANIFEST_NAME, msgspec.json.encode(manifest))
         except Exception:  # it may have happened all the same, and only the answer be lost
-            published = read_manifest(self.path)
-            if published is None or published.run != self.run:
+            if read_manifest(self.path) != manifest:
                 raise
         self._sweep(before, manifest)
 
@@ -183,16 +181,20 @@ class DatasetWriter:
         self._fs.mv(draft, self._file(name))
 
     def discard(self, *, keep: Collection[str] = ()) -> None:
-        """Remove what this run has written, but for parts to keep, unless it has been published."""
+        """Remove what this run has written, but for parts to keep and those that have been published."""
         if self._part is not None:
             with suppress(Exception):
                 self._part.close()
             self._part = None
         with self._leftovers_do_no_harm():
             published = read_manifest(self.path)
-            if published is None or published.run != self.run:
-                mine = (name for name in self._names() if name.startswith(self.run))
-                self._remove(name for name in mine if name not in keep)
+            kept = {*keep, *(part.name for part in published.parts)} if published else keep
+            self._remove(name for name in self._names() if name.startswith(self.run) and name not in kept)
+
+    def tidy(self, names: Iterable[str]) -> None:
+        """Remove files that nobody needs any more; one that cannot be removed does no harm."""
+        with self._leftovers_do_no_harm():
+            self._remove(names)
 
     def _sweep(self, before: Manifest | None, manifest: Manifest) -> None:
         """Remove the parts that were replaced, what this run needs no more, and what killed runs left."""

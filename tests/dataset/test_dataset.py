@@ -57,6 +57,7 @@ def test_the_manifest_says_what_came_from_where(sandbox: Sandbox, client: Gofund
         "drift": {"seen": False, "twice": 0, "repulls": 0, "added": 0, "complete": True},
         "incremental": None,
         "shards": 1,
+        "tries": [],
         "excluded": [],
         "pseudonymized": [],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.dataset.shard import Shard, by_endpoints, by_pages, by_windows, shard_of
 from airflow_provider_gofundo.dataset.shards import publish, pull_shard
 from airflow_provider_gofundo.exceptions import (
+    GofundoApiError,
     GofundoConfigError,
     GofundoDriftError,
     GofundoStopped,
@@ -25,6 +27,7 @@ from airflow_provider_gofundo.exceptions import (
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.killable import FileCheckpoints, take_over
 from tests.dataset.reader import files, lake, trust
+from tests.dataset.storage import Breakdown, Folder, PowerCut, Storage
 from tests.fixtures import ClientOf, pull
 
 RECIPE = Recipe(endpoint="api/donations", query_params={"per_page": 3})
@@ -383,6 +386,41 @@ def test_shards_that_are_all_pulled_again_are_published_again(
     assert publish(client, RECIPE, lake(tmp_path), planned).records == 45
 
 
+def test_shards_that_are_all_empty_when_they_are_pulled_again_are_published_again(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    publish(client, RECIPE, lake(tmp_path), planned)
+    sandbox_of_its_own.records_delete("donations", range(1, 41))
+    pull_all(client, tmp_path, planned)
+
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 0
+    assert set(files(tmp_path)) == {"_manifest.json"}
+
+
+def test_shards_that_are_pulled_again_while_they_are_published_are_left_for_the_next_publish(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    moves = iter([True])
+
+    def meanwhile(step: str) -> None:
+        if step == "before mv" and next(moves, False):
+            sandbox_of_its_own.records_insert("donations", 5)
+            pull_all(client, tmp_path, planned)
+
+    assert publish(client, RECIPE, Folder(Storage(meanwhile), str(tmp_path)), planned).records == 40
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 45
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert found.ids == [*range(1, 46)]
+    assert set(files(tmp_path)) == {*found.names, "_manifest.json"}
+
+
 def test_pulls_with_other_arguments_are_not_published(client: GofundoClient, tmp_path: Path) -> None:
     planned = by_pages(client, RECIPE, 2)
     pull_all(client, tmp_path, planned)
@@ -400,3 +438,108 @@ def test_an_older_plan_does_not_replace_a_newer_dataset(client: GofundoClient, t
 
     with pytest.raises(GofundoConfigError, match="begun later"):
         publish(client, RECIPE, lake(tmp_path), older)
+
+
+# --- a publish that fails, is killed, or runs twice --------------------------------------------------------------
+
+
+def test_a_publish_that_is_killed_once_the_manifest_is_there_is_not_done_again(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = changed_between(client, sandbox_of_its_own, tmp_path)
+
+    def power_cut(step: str) -> None:
+        if step == "after mv":
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        publish(client, RECIPE, Folder(Storage(power_cut), str(tmp_path)), planned)
+    before, asked = trust(lake(tmp_path)), len(sandbox_of_its_own.requests)
+
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 38
+    assert len(sandbox_of_its_own.requests) == asked
+    assert trust(lake(tmp_path)) == before
+
+
+def test_a_second_publish_that_fails_leaves_the_list_that_the_first_has_pulled_whole(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    recipe = replace(RECIPE, records_per_part=10)
+    planned = by_pages(client, recipe, 2)
+    for gone in (1, 2):
+        pull_all(client, tmp_path, planned[:1], recipe)
+        sandbox_of_its_own.records_delete("donations", [gone])
+        pull_all(client, tmp_path, planned[1:], recipe)
+        if gone == 1:
+            publish(client, recipe, lake(tmp_path), planned)
+    before = trust(lake(tmp_path))
+    sandbox_of_its_own.faults.add("status", "/api/donations", status=403, after=9)
+
+    with pytest.raises(GofundoApiError):
+        publish(client, recipe, lake(tmp_path), planned)
+
+    assert trust(lake(tmp_path)) == before
+    assert publish(client, recipe, lake(tmp_path), planned).records == 38
+
+
+def test_two_tries_of_publish_at_the_same_time_leave_the_whole_dataset_of_one(
+    client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client = client_of(sandbox_of_its_own.url)
+    planned = changed_between(client, sandbox_of_its_own, tmp_path)
+    moves = iter([True])
+
+    def meanwhile(step: str) -> None:
+        if step == "before mv" and next(moves, False):
+            sandbox_of_its_own.records_delete("donations", [30])
+            publish(client, RECIPE, lake(tmp_path), planned)
+
+    summary = publish(client, RECIPE, Folder(Storage(meanwhile), str(tmp_path)), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert sorted(found.ids) == [number for number in range(1, 41) if number not in (2, 5)]
+    assert summary.records == 38
+
+
+@pytest.mark.parametrize("change", ["grown", "moved"])
+@pytest.mark.parametrize("for_ever", [False, True], ids=["fails once", "power cut"])
+def test_a_publish_again_that_breaks_at_any_step_is_done_or_can_be_tried_again(
+    for_ever: bool, change: str, client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    client, folder, kept = client_of(sandbox_of_its_own.url), tmp_path / "lake", tmp_path / "kept"
+    recipe = replace(RECIPE, query_params={"per_page": 20}, parallel=1)
+    planned = by_pages(client, recipe, 2)
+    pull_all(client, folder, planned, recipe)
+    publish(client, recipe, lake(folder), planned)
+    pull_all(client, folder, planned[:1], recipe)
+    if change == "grown":
+        sandbox_of_its_own.records_insert("donations", 5)
+    else:
+        sandbox_of_its_own.records_delete("donations", [1])
+    pull_all(client, folder, planned[1:], recipe)
+    shutil.copytree(folder, kept)
+    before, after = 40, 45 if change == "grown" else 39
+    whole = Breakdown(None)
+    publish(client, recipe, Folder(Storage(whole), str(folder)), planned)
+
+    for at, step in enumerate(whole.steps):
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        storage = Storage(Breakdown(at, for_ever=for_ever))
+        try:
+            publish(client, recipe, Folder(storage, str(folder)), planned)
+            there = [after]
+        except (PowerCut, OSError, GofundoConfigError, GofundoStorageError):
+            there = [before, after] if for_ever else [before]
+        storage.close_files()
+        found = trust(lake(folder))
+        assert found is not None
+        assert len(found.ids) in there, f"step {at}, {step}"
+
+        assert publish(client, recipe, lake(folder), planned).records == after, f"step {at}, {step}"
+        found = trust(lake(folder))
+        assert found is not None
+        assert len(found.ids) == after
