@@ -32,8 +32,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """
     Finished parts, and the place in the list that they reach to.
 
-    `recipe` is a digest of what is pulled, from where, as whom and into what, `run` the try it is of, whose parts
-    nobody else may take away. The last record in the parts is
+    `recipe` is a digest of what is pulled, from where, as whom and into what, `run` the try it is of, and `overtaken`
+    those that it goes on after, or in place of. The last record in the parts is
     number `count` on the page that `step` asks for, and `mark` is a digest of it: as long as it stands there, nothing
     has moved from behind it to before it, nor the other way round. `total` is what the server said at first,
     `first` a digest of the very first record, and `started` when the first try began. Of the
@@ -52,6 +52,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     first: str | None = None
     watermark: str | None = None
     run: str = ""
+    overtaken: list[str] = []
 
     def encode(self) -> str:
         """Return it as text."""

@@ -21,9 +21,9 @@ def run_name(started: datetime) -> str:
     return f"{started.astimezone(timezone.utc):{_STAMP}}-{secrets.token_hex(4)}"
 
 
-def planned_at(run: str) -> str:
-    """Return the part of a run's name that says when, in a form that sorts."""
-    return run.partition("-")[0]
+def began_later(run: str, than: str) -> bool:
+    """Whether a run began later than another, by a second at least."""
+    return run.partition("-")[0] > than.partition("-")[0]
 
 
 def is_abandoned(name: str) -> bool:

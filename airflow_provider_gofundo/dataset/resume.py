@@ -41,6 +41,7 @@ class Resume:
         self._collector = collector
         self._started = started
         self._kept: Checkpoint | None = None
+        self._overtaken: set[str] = set()  # tries that have to end, should they be alive
 
     @property
     def kept(self) -> Collection[str]:
@@ -52,7 +53,8 @@ class Resume:
         text = self._store.read() if self._store else ""
         left = Checkpoint.decode(text)
         if self._store and left:
-            self._store.write(replace(left, run=self._writer.run).encode())
+            self._overtaken = {*left.overtaken, left.run}
+            self._store.write(replace(left, run=self._writer.run, overtaken=sorted(self._overtaken)).encode())
         found = left if left and left.is_of(self._recipe) else None
         if found:
             with closing(walk(found.step)) as pages:
@@ -65,8 +67,6 @@ class Resume:
                     return
         if text:
             log.info("What an earlier try has left is too old, or no longer fits the list. Starting over.")
-        if left:
-            self._writer.spent |= {part.name for part in left.parts}
         for page in walk(None):
             if text:  # only now, for a server that is down takes no checkpoint away
                 self.hold()
@@ -114,14 +114,20 @@ class Resume:
             first=self._collector.first,
             watermark=self._collector.watermark.text if self._collector.watermark else None,
             run=self._writer.run,
+            overtaken=sorted(self._overtaken),
         )
         self._store.write(self._kept.encode())
 
     def hold(self) -> None:
         """Go on only as long as no later try of the same task has taken over; GofundoStopped."""
         left = Checkpoint.decode(self._store.read()) if self._store else None
-        if left and left.run > self._writer.run:
+        own = self._writer.run
+        if left is None or left.run == own:
+            return
+        # Of two that have not seen each other at their start, the one that began later goes on.
+        if own in left.overtaken or (left.run not in self._overtaken and left.run > own):
             raise GofundoStopped("A later try of this task has taken this pull over, so this one ends.")
+        self._overtaken.add(left.run)
 
     def done(self) -> None:
         """Take the checkpoint away: it would mislead a later run of the same task."""

@@ -14,7 +14,7 @@ from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
 from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.drift import Drift
 from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Part
-from airflow_provider_gofundo.dataset.names import planned_at
+from airflow_provider_gofundo.dataset.names import began_later
 from airflow_provider_gofundo.dataset.progress import Count
 from airflow_provider_gofundo.dataset.pull import Summary, summary_of
 from airflow_provider_gofundo.dataset.recipe import Recipe
@@ -102,7 +102,7 @@ def publish(
     plan = shards[0].run
     with Run(client, recipe, path, count=count) as run:
         before = run.writer.before
-        if before and planned_at(before.run) > planned_at(plan):
+        if before and began_later(before.run, plan):
             raise GofundoConfigError(
                 f"path {path} holds a dataset that was begun later than these shards; set max_active_runs=1 on the "
                 "DAG."

@@ -12,9 +12,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_provider_gofundo.dataset.manifest import MANIFEST_NAME, Directory, Manifest, Part, read_manifest
-from airflow_provider_gofundo.dataset.names import is_abandoned, run_name
+from airflow_provider_gofundo.dataset.names import began_later, is_abandoned, run_name
 from airflow_provider_gofundo.dataset.part import Format, PartFile
-from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError, GofundoStorageError
+from airflow_provider_gofundo.exceptions import (
+    GofundoConfigError,
+    GofundoError,
+    GofundoStopped,
+    GofundoStorageError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -159,9 +164,17 @@ class DatasetWriter:
 
     @_storage_told
     def publish(self, manifest: Manifest) -> None:
-        """Put the manifest in place, in one step; then remove what it replaces."""
-        before = read_manifest(self.path)
+        """
+        Put the manifest in place, in one step; then remove what it replaces.
+
+        GofundoStopped where a pull that began later, or another try of this one, has been published since it was
+        opened.
+        """
         gone = [part.name for part in manifest.parts if self._is_gone(part.name)]
+        before = read_manifest(self.path)  # after that, for whoever is published removes what others may need
+        is_news = before and before != self.before
+        if before and is_news and (before.run == manifest.run or began_later(before.run, manifest.run)):
+            raise GofundoStopped(f"{self.path}: a pull that began later has been published meanwhile. This one ends.")
         if gone:
             raise GofundoStorageError(
                 f"{len(gone)} parts of this pull are gone from {self.path}; something removed them."

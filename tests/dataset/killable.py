@@ -26,11 +26,15 @@ from upath import UPath
 import airflow_provider_gofundo.dataset.parquet  # noqa: F401  # takes long, so before the fork
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.checkpoint import Checkpoint
+from airflow_provider_gofundo.exceptions import GofundoStopped
 from airflow_provider_gofundo.oauth.grants import grant_for
 from airflow_provider_gofundo.oauth.manager import TokenManager
 from airflow_provider_gofundo.oauth.store import MemoryTokenStore
 from airflow_provider_gofundo.settings import Settings
 from tests.fixtures import pull, settings_of
+
+# How a process ends whose pull has been left aside for a later one.
+OVERTAKEN = 3
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,16 +60,17 @@ class FileCheckpoints:
         self.file.unlink(missing_ok=True)
 
 
-LATER = "99991231T235959Z-00000000"
+# The names of a later try, by its clock, and of one whose clock is behind.
+LATER, BEHIND = "99991231T235959Z-00000000", "00010101T000000Z-00000000"
 
 
-def take_over(store: FileCheckpoints) -> str:
+def take_over(store: FileCheckpoints, run: str = LATER) -> str:
     """Say in the store what a later try says there, and return it."""
     now = datetime.now(timezone.utc)
     left = Checkpoint.decode(store.read()) or Checkpoint(
         recipe="?", started=now, saved=now, parts=[], step=None, count=0, mark="", pages=0, total=None
     )
-    store.write(replace(left, run=LATER).encode())
+    store.write(replace(left, run=run, overtaken=[*left.overtaken, left.run]).encode())
     return store.read()
 
 
@@ -90,7 +95,7 @@ class Worker:
     def wait(self) -> int:
         """Let the pull come to its end; answer the status of the process."""
         self._say("wait")
-        return int(self._heard())
+        return os.waitstatus_to_exitcode(int(self._heard()))
 
     def __enter__(self) -> Worker:
         return self
@@ -132,6 +137,8 @@ def _pull(settings: Settings, tokens: TokenManager, job: dict[str, Any]) -> None
         with GofundoClient(settings, tokens) as client:
             pull(client, job.pop("endpoint"), path, checkpoints=checkpoints, **job)
         status = 0
+    except GofundoStopped:
+        status = OVERTAKEN
     finally:
         os._exit(status)
 

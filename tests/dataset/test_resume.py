@@ -19,7 +19,7 @@ from airflow_provider_gofundo.exceptions import (
     GofundoStorageError,
 )
 from airflow_provider_gofundo.sandbox import Sandbox
-from tests.dataset.killable import FileCheckpoints, take_over
+from tests.dataset.killable import BEHIND, LATER, FileCheckpoints, take_over
 from tests.dataset.reader import files, lake, trust
 from tests.dataset.storage import Folder, Storage
 from tests.fixtures import ClientOf, pull
@@ -530,9 +530,12 @@ def test_a_first_try_that_fails_after_the_second_was_published_takes_nothing_fro
     assert ids(folder) == EVERY
 
 
-@pytest.mark.parametrize(("records_per_part", "answer", "parts"), [(7, 3, 2), (7, 4, 4), (39, 4, 0), (100, 4, 0)])
+@pytest.mark.parametrize(
+    ("records_per_part", "answer", "parts", "run"),
+    [(7, 3, 2, LATER), (7, 4, 4, LATER), (7, 3, 2, BEHIND), (7, 4, 4, BEHIND), (39, 4, 0, LATER), (100, 4, 0, LATER)],
+)
 def test_a_try_that_a_later_one_has_taken_over_ends_and_leaves_what_the_later_goes_on_after(
-    records_per_part: int, answer: int, parts: int, sandbox: Sandbox, client: GofundoClient, folder: Path,
+    records_per_part: int, answer: int, parts: int, run: str, sandbox: Sandbox, client: GofundoClient, folder: Path,
     store: FileCheckpoints,
 ) -> None:  # fmt: skip
     pull(client, "api/donations", lake(folder), query_params={"per_page": 10, "status": "paid"}, records_per_part=3)
@@ -542,7 +545,7 @@ def test_a_try_that_a_later_one_has_taken_over_ends_and_leaves_what_the_later_go
 
     def hook(_method: str, _path: str) -> None:
         if next(answers) == answer:
-            said.append(take_over(store))
+            said.append(take_over(store, run))
 
     sandbox.before_each(hook)
     options = {**OPTIONS, "records_per_part": records_per_part, "parallel": 1}
@@ -578,13 +581,20 @@ def test_a_try_whose_clock_is_behind_that_of_the_dead_one_takes_over_all_the_sam
     fail: Failing, retry: Retry, sandbox: Sandbox, folder: Path, store: FileCheckpoints
 ) -> None:
     fail()
-    before = json.loads(take_over(store))
+    dead = take_over(store)
+    before = json.loads(dead)
     seen: list[dict[str, Any]] = []
-    sandbox.before_each(lambda *_: seen.append(json.loads(store.read())))
 
-    summary = retry()
+    def hook(_method: str, _path: str) -> None:
+        seen.append(json.loads(store.read()))
+        if len(seen) == 2:  # it is not dead
+            store.write(dead)
 
-    assert seen[0] == {**before, "run": summary.run}
+    sandbox.before_each(hook)
+
+    summary = retry(parallel=1)
+
+    assert seen[0] == {**before, "run": summary.run, "overtaken": [*before["overtaken"], LATER]}
     assert summary.resumed == 14
     assert ids(folder) == EVERY
 

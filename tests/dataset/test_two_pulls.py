@@ -22,7 +22,7 @@ from airflow_provider_gofundo.dataset.part import format_of
 from airflow_provider_gofundo.dataset.writer import DatasetWriter
 from airflow_provider_gofundo.exceptions import GofundoApiError, GofundoStopped, GofundoStorageError
 from airflow_provider_gofundo.sandbox import Sandbox
-from tests.dataset.killable import FileCheckpoints, Worker
+from tests.dataset.killable import OVERTAKEN, FileCheckpoints, Worker
 from tests.dataset.reader import Found, Reader, files, lake, trust
 from tests.dataset.storage import Folder, Storage
 from tests.fixtures import ClientOf, pull
@@ -132,7 +132,6 @@ def test_threads_that_make_the_same_pull_leave_one_complete_dataset(
             assert found
             assert found.manifest["run"] in runs
             if not shares:
-                assert None not in runs
                 assert {name.rpartition("-")[0] for name in found.names} == {found.manifest["run"]}
 
 
@@ -147,7 +146,9 @@ def test_processes_that_make_the_same_pull_leave_one_complete_dataset(
             options = drawn(chance)
             for worker in workers:
                 worker.begin(folder=str(folder), endpoint="api/donations", **options)
-            assert [worker.wait() for worker in workers] == [0] * rivals
+            ended = {worker.wait() for worker in workers}
+            assert 0 in ended
+            assert ended <= {0, OVERTAKEN}  # whoever began a second earlier than one that was published
 
 
 def test_a_process_that_is_killed_takes_nothing_from_one_that_makes_the_same_pull(
@@ -192,6 +193,30 @@ def test_a_pull_that_fails_beside_the_same_one_that_does_not_takes_nothing_from_
             assert runs.count(None) == 1
             assert found.manifest["run"] in runs
             assert parts_left(folder) == set()
+
+
+@pytest.mark.parametrize("moment", ["before write", "before close"])
+def test_a_pull_is_not_published_over_one_that_began_later_and_was_published_meanwhile(
+    moment: str, sandbox: Sandbox, client: GofundoClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["99991231T000000Z-00000000", "99991231T000001Z-00000000"])
+    monkeypatch.setattr("airflow_provider_gofundo.dataset.writer.run_name", lambda _: next(names))
+    later: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        if step == moment and not later:
+            later.append("is under way")
+            sandbox.records_insert("donations")
+            later.append(pull(client, "api/donations", lake(folder)).run)
+
+    with pytest.raises(GofundoStopped, match="a pull that began later has been published meanwhile"):
+        pull(client, "api/donations", Folder(Storage(meanwhile), str(folder)))
+
+    found = trust(lake(folder))
+    assert found
+    assert found.manifest["run"] == later[1]
+    assert found.ids == [*range(1, 42)]
+    assert parts_left(folder) == set()
 
 
 def test_a_try_that_replaces_parts_leaves_those_that_another_try_has_published_meanwhile(folder: Path) -> None:
