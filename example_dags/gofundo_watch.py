@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
+from airflow_provider_gofundo.triggers.events import new_events
 from airflow_provider_gofundo.triggers.gofundo import GofundoNewRecordsTrigger
 
 donations = Asset(
@@ -20,16 +21,8 @@ donations = Asset(
 with DAG("gofundo_watch", schedule=[donations], start_date=datetime(2026, 1, 1)):
 
     @task(inlets=[donations], max_active_tis_per_dag=1)
-    def new_keys(triggering_asset_events: Any = None, asset_state_store: Any = None) -> list[Any]:
-        """Return the keys of what is new. A triggerer that restarts may tell an event again, with the same id."""
-        handled = asset_state_store.get("handled", [])
-        keys = []
-        for event in (triggering_asset_events or {}).get(donations, []):
-            told = event.extra["payload"]
-            if told["id"] not in handled:
-                keys += told["keys"]
-                handled = [*handled[-99:], told["id"]]
-        asset_state_store.set("handled", handled)
-        return keys
+    def new_keys(**context: Any) -> list[Any]:
+        """Return the keys of what is new. A triggerer that restarts may tell an event again; it is left out."""
+        return [key for event in new_events(donations, context) for key in event["keys"]]
 
     new_keys()

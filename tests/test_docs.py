@@ -73,6 +73,17 @@ def test_every_example_is_on_the_page_of_examples() -> None:
     assert sorted(shown) == sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("example_dags/*.py"))
 
 
+def test_events_are_handled_alike_on_the_page_in_the_example_and_in_the_real_triggerer() -> None:
+    files = ["docs/sensors-and-events.md", "example_dags/gofundo_watch.py", "tests/system/test_triggerer.py"]
+    task = re.compile(
+        r"^    @task\(inlets=.*\n    def new_keys\(\*\*context.*\n(?: +\"{3}.*\n)?(.*\n)\n    new_keys\(\)$",
+        re.MULTILINE,
+    )
+
+    (code,) = {task.search((ROOT / file).read_text())[1] for file in files}  # type: ignore[index]  # or it fails
+    assert "new_events(donations, context)" in code
+
+
 def test_the_page_on_the_connection_has_the_fields_of_the_form_in_its_order() -> None:
     page = (ROOT / "docs" / "connection.md").read_text()
 
@@ -168,6 +179,10 @@ def test_changes_are_merged_into_duckdb_as_the_page_says(run: Any, sandbox: Sand
         newest = "select id from donations where updated_at = (select max(updated_at) from donations)"
         assert db.sql("select count(*), count(distinct id) from donations").fetchall() == [(42, 42)]
         assert db.sql(newest).fetchall() == [(7,)]
+
+
+def test_a_run_of_the_reacting_dag_that_a_person_starts_has_no_events(run: Any) -> None:
+    assert run("react", block("sensors-and-events.md", 'with DAG("react"')) == {"new_keys": []}
 
 
 @pytest.mark.parametrize(

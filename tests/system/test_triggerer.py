@@ -40,6 +40,7 @@ WATCHED = 60
 DAGS = """
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 from airflow_provider_gofundo.sensors.gofundo import GofundoSensor
+from airflow_provider_gofundo.triggers.events import new_events
 from airflow_provider_gofundo.triggers.gofundo import GofundoNewRecordsTrigger
 
 with DAG("waiting", schedule="@once", is_paused_upon_creation=False):
@@ -53,16 +54,8 @@ donations = Asset("donations", watchers=[AssetWatcher(name="new", trigger=new)])
 # As the documentation has it.
 with DAG("reacting", schedule=[donations], is_paused_upon_creation=False):
     @task(inlets=[donations], max_active_tis_per_dag=1)
-    def new_keys(triggering_asset_events=None, asset_state_store=None):
-        handled = asset_state_store.get("handled", [])
-        keys = []
-        for event in triggering_asset_events[donations]:
-            told = event.extra["payload"]
-            if told["id"] not in handled:
-                keys += told["keys"]
-                handled = [*handled[-99:], told["id"]]
-        asset_state_store.set("handled", handled)
-        return keys
+    def new_keys(**context):
+        return [key for event in new_events(donations, context) for key in event["keys"]]
 
     new_keys()
 """
