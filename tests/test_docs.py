@@ -181,6 +181,36 @@ def test_changes_are_merged_into_duckdb_as_the_page_says(run: Any, sandbox: Sand
         assert db.sql(newest).fetchall() == [(7,)]
 
 
+# Each of these runs found record 7 as it was then; Laravel's times have whole seconds, so both have the same.
+ONE, TWO = "20261128T100000Z-0f000000-00001", "20261128T101500Z-0a000000-00001"
+FOUND = {ONE: 10, TWO: 25}
+
+
+@pytest.mark.parametrize("loads", [[[ONE], [TWO]], [[TWO], [ONE]], [[ONE], [TWO], [ONE]], [[ONE, TWO]], [[TWO, ONE]]])
+@pytest.mark.parametrize("page", ["incremental.md", "warehouse.md"])
+def test_of_two_changes_in_one_second_that_of_the_later_run_stays(
+    tmp_path: Path, page: str, loads: list[list[str]]
+) -> None:
+    for run, amount in FOUND.items():
+        lines = tmp_path / f"{run}.ndjson"
+        lines.write_text(json.dumps({"id": 7, "amount": amount, "updated_at": "2026-11-28T10:00:00.000000Z"}))
+        duckdb.sql(f"copy (from read_json('{lines}')) to '{tmp_path / run}.parquet'")
+    with duckdb.connect() as db:
+        if page == "warehouse.md":
+            code: dict[str, Any] = {}
+            exec(block(page, "from airflow_provider_gofundo.dataset.incremental import Incremental"), code)
+            statements, suffix = code["STATEMENTS"], "parquet"
+        else:
+            db.execute("create table donations (id bigint, amount decimal(12, 2), updated_at timestamptz, part text)")
+            statements, suffix = [block(page, "merge into donations", "sql")], "ndjson"
+
+        for runs in loads:
+            for statement in statements:
+                db.execute(statement, {"files": [str(tmp_path / f"{run}.{suffix}") for run in runs]})
+
+        assert db.sql("select id, amount from donations").fetchall() == [(7, FOUND[TWO])]
+
+
 def test_a_run_of_the_reacting_dag_that_a_person_starts_has_no_events(run: Any) -> None:
     assert run("react", block("sensors-and-events.md", 'with DAG("react"')) == {"new_keys": []}
 
