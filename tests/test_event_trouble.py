@@ -97,6 +97,70 @@ def test_a_confirmation_that_could_not_be_written_is_written_with_the_next_look(
     assert all(json.loads(text)["untold"] == [] for text in state.values())
 
 
+def confirmed(watching: GofundoNewRecordsTrigger) -> list[Any]:
+    """What another triggerer tells first."""
+    return told_by(watching, lambda events: bool(events))
+
+
+def test_a_triggerer_that_hung_goes_on_from_what_another_has_told_meanwhile(
+    sandbox: Sandbox, state: AssetState
+) -> None:
+    hanging, another = (trigger(state, initial=FIRST, query_params={"per_page": 100}) for _ in range(2))
+
+    async def run() -> list[Any]:
+        watch = hanging._watch()
+        events = watch.events()
+        first = await anext(events)
+        await watch.confirm([first["id"]])
+        sandbox.records_insert("donations", 2)
+        (second,) = await asyncio.to_thread(confirmed, another)
+        sandbox.records_insert("donations")
+        third = await anext(events)
+        await events.aclose()  # type: ignore[attr-defined]  # it is a generator
+        return [first, second, third]
+
+    told = asyncio.run(asyncio.wait_for(run(), 30))
+
+    assert [event["keys"] for event in told] == [list(range(1, 41)), [41, 42], [43]]
+
+
+def test_a_confirmation_that_comes_late_takes_away_nothing_that_another_triggerer_has_written(
+    sandbox: Sandbox, state: AssetState
+) -> None:
+    hanging, another, last = (trigger(state, initial=FIRST, query_params={"per_page": 100}) for _ in range(3))
+
+    async def run() -> None:
+        watch = hanging._watch()
+        events = watch.events()
+        first = await anext(events)
+        sandbox.records_insert("donations", 2)
+        told_by_another.extend(await asyncio.to_thread(killed, another))
+        await watch.confirm([first["id"]])
+        await events.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    def killed(watching: GofundoNewRecordsTrigger) -> list[Any]:
+        return told_by(watching, lambda events: len(events) == 2, confirm=False)
+
+    told_by_another: list[Any] = []
+    asyncio.run(asyncio.wait_for(run(), 30))
+    sandbox.records_insert("donations")
+
+    told = told_by(last, lambda events: 43 in keys_of(events))
+    assert told[:2] == told_by_another
+    assert keys_of(told[2:]) == [43]
+
+
+def test_a_write_that_failed_and_was_done_all_the_same_loses_nothing(sandbox: Sandbox) -> None:
+    class Doubtful(AssetState):
+        def set(self, key: str, value: Any) -> None:
+            known = key in self
+            super().set(key, value)
+            if not known:
+                raise OSError("no answer came")
+
+    assert len(keys_of(told_by(trigger(Doubtful(), initial=FIRST), lambda events: bool(events)))) == 40
+
+
 def test_as_many_events_arrive_as_one_look_has_found(
     sandbox: Sandbox, state: AssetState, monkeypatch: pytest.MonkeyPatch
 ) -> None:

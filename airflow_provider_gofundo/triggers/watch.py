@@ -28,6 +28,9 @@ class Watch:
     """
     Yields an event for what is new, each at least once: what was not confirmed is told again, with the same id.
 
+    While a triggerer hangs, Airflow has another one watch. What that one has written is never written over: the one
+    that wakes drops what it has found, and goes on from there.
+
     It ends with its task only. An error that raised would have the triggerer start it anew within a second, for ever;
     so every trouble is logged, and the next look is an interval later.
     """
@@ -51,9 +54,8 @@ class Watch:
                 wait = 0.0
                 try:
                     if not loaded:
-                        self._seen = self._kept = Seen.load(await self._at_its_place(self._cell.read))
-                        loaded = True
-                        for event in self._seen.untold if self._seen else ():
+                        untold, loaded = await self._load(), True
+                        for event in untold:
                             yield event
                             await asyncio.sleep(self._apart)
                     for event in await self._look(client):
@@ -70,7 +72,7 @@ class Watch:
                 await asyncio.sleep(next_look(now=at, began=self._began, interval=self._interval, wait=wait) - at)
 
     async def confirm(self, told: Collection[str]) -> None:
-        """Take note that Airflow has these events. Where that cannot be written it is written with the next look."""
+        """Take note that Airflow has these events. Where that cannot be written now, the next look sees to it."""
         async with self._writing:
             if self._seen is None:
                 return
@@ -88,17 +90,32 @@ class Watch:
             # Some may have been confirmed while it looked.
             still = self._seen.untold if self._seen else ()
             after = replace(found, untold=still + found.untold)
-            if after != self._kept:
-                await self._keep(after)
+            if after != self._kept and not await self._keep(after):
+                log.warning(
+                    "%s: another triggerer, or a person, has written down what was seen. Going on from there.",
+                    self._feed.endpoint,
+                )
+                return await self._load()
             self._seen = after
         if found.untold:
             log.info("%s: %d new.", self._feed.endpoint, sum(event["records"] for event in found.untold))
         return found.untold
 
-    async def _keep(self, seen: Seen) -> None:
-        """Write it down."""
+    async def _load(self) -> tuple[Event, ...]:
+        """Begin with what stands in the cell; return the events there that Airflow may not have."""
+        self._seen = self._kept = await self._read()
+        return self._seen.untold if self._seen else ()
+
+    async def _keep(self, seen: Seen) -> bool:
+        """Write it down, unless somebody else has written meanwhile; says whether."""
+        if await self._read() != self._kept:
+            return False
         await self._at_its_place(lambda: self._cell.write(seen.dump()))
         self._kept = seen
+        return True
+
+    async def _read(self) -> Seen | None:
+        return Seen.load(await self._at_its_place(self._cell.read))
 
     async def _at_its_place(self, do: Callable[[], T]) -> T:
         """Read or write there, in a thread."""
