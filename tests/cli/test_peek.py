@@ -79,6 +79,17 @@ def test_without_values_no_record_is_printed(run: Run) -> None:
     assert leaks(done.lines, SECRETS) == []
 
 
+def test_without_values_the_keys_of_a_map_are_names_as_the_page_says(
+    replay: Replay, connect: Connect, run: Run
+) -> None:
+    records(replay, connect, {"id": 1, "per_donor": {"ann@example.org": "5.00"}})
+
+    done = run("peek", "gofundo_default", "api/list", "--no-values")
+
+    assert "  per_donor.ann@example.org  string" in done.lines
+    assert "5.00" not in done.out
+
+
 def test_records_are_printed_and_never_logged(run: Run, kept_lines: list[str]) -> None:
     before = len(kept_lines)
 
