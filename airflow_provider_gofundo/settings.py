@@ -149,7 +149,7 @@ def _base_url(host: str | None, port: int | None) -> str:
         raise GofundoConfigError(f"{label} is not a URL; write it like {DEFAULT_HOST}.") from None
     if not name or name[0] in "*." or url.scheme not in _DEFAULT_PORTS or not _PLAIN_URL.fullmatch(text):
         raise GofundoConfigError(f"{label} is not an http(s) URL; write it like {DEFAULT_HOST}.")
-    if "@" in url.netloc or url.query or url.fragment:
+    if "@" in url.netloc or "?" in text or "#" in text:
         raise GofundoConfigError(
             f"{label} holds more than scheme, name, port and path; write it like {DEFAULT_HOST}."
         )
