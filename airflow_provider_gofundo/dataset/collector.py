@@ -74,6 +74,11 @@ class Collector:
         return hashlib.sha256(bytes(written) if key is None else str(key).encode()).hexdigest()
 
     @property
+    def order(self) -> tuple[int, int] | None:
+        """The first key and the last, where the keys only rose or only fell; else None."""
+        return self._once.order
+
+    @property
     def twice(self) -> int:
         """How many records came again and were left out."""
         return self._once.twice
@@ -246,4 +251,4 @@ class Collector:
         self._writer.finish()
         self._once.remember(())
         if self._recipe.record_key:
-            self._writer.read_back(self._recipe.record_key, self._once.remember)
+            self._writer.read_back(self._writer.parts, self._recipe.record_key, self._once.remember)

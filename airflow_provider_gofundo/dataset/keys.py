@@ -6,6 +6,7 @@ import hashlib
 import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from operator import gt, lt
 from typing import Any
 
@@ -132,6 +133,19 @@ def _put(slots: array[int], key: int) -> bool:
     return True
 
 
+def repeats(values: Iterable[Any], known: KeySet) -> bool:
+    """Whether some of these keys are known, or come twice; they are known from then on."""
+    return not all(known.add(key) for key in map(key_of, values) if key is not None)
+
+
+def are_in_order(rows: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether rows of keys, of each the first and the last, only rise or only fall from one to the next."""
+    known = [row for row in rows if row]
+    rises = all(row[0] <= row[1] for row in known) and all(one[1] < next_[0] for one, next_ in pairwise(known))
+    falls = all(row[0] >= row[1] for row in known) and all(one[1] > next_[0] for one, next_ in pairwise(known))
+    return len(known) == len(rows) and (rises or falls)
+
+
 class Once:
     """
     Lets every record through once, told by the key in one of its fields; all of them where `field` is None.
@@ -147,6 +161,7 @@ class Once:
         self._odd = False  # whether parts hold keys as something else than the server wrote
         self._read = fields_reader(field) if field else None
         self._goes_on: Callable[[int, int], bool] | None = None
+        self._first: int | None = None
         self._last: int | None = None
         self._all: KeySet | None = None
 
@@ -175,8 +190,17 @@ class Once:
             if not all(map(goes_on, row, row[1:])):
                 return False
             self._goes_on = goes_on
-        self._last = row[-1] if row else None
+        if row:
+            self._first = row[0] if self._first is None else self._first
+            self._last = row[-1]
         return True
+
+    @property
+    def order(self) -> tuple[int, int] | None:
+        """The first key and the last, None where they were not in order, or are none."""
+        if self.remembers or self._first is None or self._last is None:
+            return None
+        return self._first, self._last
 
     def remember(self, values: Iterable[Any]) -> None:
         """From now on know all keys, and these among them, which are values of the field."""

@@ -13,6 +13,7 @@ from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
 from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.drift import Drift
+from airflow_provider_gofundo.dataset.keys import KeySet, are_in_order, repeats
 from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Part
 from airflow_provider_gofundo.dataset.names import began_later
 from airflow_provider_gofundo.dataset.progress import Count
@@ -32,8 +33,9 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     What pulling a shard left.
 
     `run` is the try that pulled it, `recipe` a digest of what was asked for. `total` is what the server said first
-    and last, of the whole list for a page range, and `fell` whether that has fallen in between. `first` and
-    `following` are marks of the first record and of the one after the last, to hold page ranges against each other.
+    and last, of the whole list for a page range, and `fell` whether that has fallen in between. To hold page ranges
+    against each other there are marks of the `first` record and of the one `following` the last, and in `order` the
+    first key and the last, None where they were not in order.
     """
 
     run: str
@@ -41,6 +43,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     fell: bool
     first: str | None
     following: str | None
+    order: tuple[int, int] | None
     parts: list[Part]
     records: int
     pages: int
@@ -74,6 +77,7 @@ def pull_shard(
             fell=collector.watch.fell > 0,
             first=collector.first,
             following=_following(client, recipe, shard, collector),
+            order=collector.order,
             # A page range cannot tell a change of the whole list; `publish` can.
             drift=Drift(seen=collector.drifted, twice=collector.twice) if shard.first_page else collector.mend(),
             parts=run.writer.finish(),
@@ -113,17 +117,20 @@ def publish(
             return summary_of(before, path, 0, run.progress)
         run.writer.claim(recipe.endpoint)
         shares = _all(there, shards, path, _asked(client, recipe, path))
-        moved = bool(shards[0].first_page) and _have_moved(shares)
-        if moved and recipe.on_drift == "fail":
-            raise GofundoDriftError(f"{recipe.endpoint}: the list changed while its shards were pulled.")
-        if moved and recipe.on_drift == "repull":
-            log.info("%s: the list changed while its shards were pulled. Pulling it again, whole.", recipe.endpoint)
+        ranges = bool(shards[0].first_page)
+        moved = ranges and _have_moved(shares)
+        # In ranges or windows of one list no record may come twice; those of several lists have keys of their own.
+        amiss = moved or (shards[0].endpoint is None and _repeat(run, recipe.record_key, shares))
+        if amiss and recipe.on_drift == "fail":
+            raise GofundoDriftError(f"{recipe.endpoint}: {_why(ranges)}")
+        if amiss and ranges and recipe.on_drift == "repull":
+            log.info("%s: %s Pulling it again, whole.", recipe.endpoint, _why(ranges))
             run.writer.spent = {part.name for share in shares for part in share.parts}
             run.walk()
             drift = run.collector.mend()
             manifest = run.manifest(replace(drift, seen=True, repulls=drift.repulls + 1))
         else:
-            manifest = _joined(run, path, shards, shares, moved=moved)
+            manifest = _joined(run, path, shards, shares, amiss=amiss)
         manifest = replace(manifest, run=plan, tries=[share.run for share in shares])
         run.writer.publish(manifest)
         run.writer.tidy(shard.file for shard in shards if _share(path, shard) == there[shard.number])
@@ -142,22 +149,43 @@ def _have_moved(ranges: Sequence[Share]) -> bool:
     )
 
 
-def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence[Share], *, moved: bool) -> Manifest:
+def _repeat(run: Run, record_key: str | None, ranges: Sequence[Share]) -> bool:
+    """Whether a record came in two page ranges. Where their order does not say, their parts are read."""
+    if record_key is None or are_in_order([share.order for share in ranges if share.records]):
+        return False
+    known, found = KeySet(), list[bool]()
+    parts = [part for share in ranges for part in share.parts]
+    run.writer.read_back(parts, record_key, lambda values: found.append(repeats(values, known)))
+    return any(found)
+
+
+def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence[Share], *, amiss: bool) -> Manifest:
     if not run.writer.adopt([part for share in shares for part in share.parts]):
         raise GofundoStorageError(f"Parts of the shards are gone from {path}; clear the tasks that pulled them.")
     drift = _together(shares)
     total = _sum(shares)
-    if shards[0].first_page:
+    ranges = bool(shards[0].first_page)
+    if ranges:
         total = shares[0].total[0], shares[-1].total[1]
-        drift = replace(drift, seen=moved or drift.seen, complete=not moved)
-    if moved:
-        log.warning("%s: the list changed while its shards were pulled; records may be missing.", run.endpoint)
+        drift = replace(drift, complete=True)
+    if amiss:
+        log.warning("%s: %s Records may be missing, or twice in it.", run.endpoint, _why(ranges))
+        drift = replace(drift, seen=True, complete=False)
     return replace(
         run.manifest(drift),
         shards=len(shards),
         records=sum(share.records for share in shares),
         pages=sum(share.pages for share in shares),
         total=total,
+    )
+
+
+def _why(ranges: bool) -> str:
+    if ranges:
+        return "The list changed while its shards were pulled."
+    return (
+        "Some records came in more than one window: the windows overlap, the server does not know their parameters, "
+        "or records changed meanwhile."
     )
 
 

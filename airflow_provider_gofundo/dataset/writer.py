@@ -156,9 +156,9 @@ class DatasetWriter:
         return whole
 
     @_storage_told
-    def read_back(self, field: str, take: Callable[[Iterable[Any]], None]) -> None:
-        """Hand one top-level field of every record in the finished parts to `take`, part by part."""
-        for part in self.parts:
+    def read_back(self, parts: Iterable[Part], field: str, take: Callable[[Iterable[Any]], object]) -> None:
+        """Hand one top-level field of every record in these finished parts to `take`, part by part."""
+        for part in parts:
             with self._fs.open(self._file(part.name), "rb") as file:
                 take(self._format.keys(file, field))
 

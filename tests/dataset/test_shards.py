@@ -134,6 +134,22 @@ def test_windows_and_endpoints_make_one_dataset(client: GofundoClient, tmp_path:
     assert found.manifest["drift"]["complete"] is True
 
 
+def test_windows_that_overlap_are_told_and_not_called_complete(
+    client: GofundoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    windows = by_windows([{"from": "2026-01-01"}, {"from": "2026-07-01"}])  # which the sandbox does not know
+    pull_all(client, tmp_path, windows)
+
+    with pytest.raises(GofundoDriftError, match="in more than one window"):
+        publish(client, replace(RECIPE, on_drift="fail"), lake(tmp_path), windows)
+    publish(client, RECIPE, lake(tmp_path), windows)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert (found.manifest["records"], found.manifest["drift"]["complete"]) == (80, False)
+    assert "in more than one window" in caplog.text
+
+
 def test_nothing_is_published_before_all_shards_are_there(client: GofundoClient, tmp_path: Path) -> None:
     pull(client, "api/donations", lake(tmp_path), query_params={"status": "paid"})
     before = trust(lake(tmp_path))
@@ -364,6 +380,29 @@ def test_a_change_between_two_shards_that_leaves_the_total_as_it_was_is_seen(
 
 
 # --- runs after runs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("at", "changed"), [(2, 2), (5, 9), (7, 2)])
+def test_a_record_that_went_from_one_range_to_the_last_hides_none_though_all_totals_agree(
+    at: int, changed: int, client_of: ClientOf, sandbox_of_its_own: Sandbox, tmp_path: Path
+) -> None:
+    sandbox, client = sandbox_of_its_own, client_of(sandbox_of_its_own.url)
+    recipe = replace(RECIPE, query_params={"per_page": 5, "sort": "updated_at"}, parallel=1)
+    planned = by_pages(client, recipe, 3)
+    answers = iter(range(1, 1_000))
+
+    def hook(_method: str, _path: str) -> None:
+        if next(answers) == at:
+            sandbox.records_touch("donations", [changed])
+
+    sandbox.before_each(hook)
+    pull_all(client, tmp_path, planned, recipe)
+    publish(client, recipe, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert sorted(found.ids) == [*range(1, 41)]
+    assert found.manifest["drift"]["complete"] is True
 
 
 def test_endpoints_are_pulled_again_into_the_same_path(client: GofundoClient, tmp_path: Path) -> None:
