@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import msgspec
 
 from airflow_provider_gofundo.dataset.manifest import Part
 from airflow_provider_gofundo.pages.shapes import Step
+from airflow_provider_gofundo.settings import Settings
 
 # An older checkpoint is not used: too much of the list may have changed since.
 LIFE = timedelta(days=1)
@@ -33,11 +35,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     Finished parts, and the place in the list that they reach to.
 
     `recipe` is a digest of what is pulled, from where, as whom and into what, `run` the try it is of, and `overtaken`
-    those that it goes on after, or in place of. The last record in the parts is
-    number `count` on the page that `step` asks for, and `mark` is a digest of it: as long as it stands there, nothing
-    has moved from behind it to before it, nor the other way round. `total` is what the server said at first,
-    `first` a digest of the very first record, and `started` when the first try began. Of the
-    records' values it holds none but the watermark, a time or a number.
+    those that it goes on after, or in place of. The last record in the parts is number `count` on the page that `step`
+    asks for, and `mark` is its `mark_of`: as long as it stands there, nothing has moved from behind it to before it, nor
+    the other way round. `first` is that of the very first record, `total` what the server said at first, and `started`
+    when the first try began. Of the records' values it holds none but the watermark, a time or a number.
     """
 
     recipe: str
@@ -69,6 +70,18 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     def is_of(self, recipe: str) -> bool:
         """Whether it is of this recipe, and not too old."""
         return self.recipe == recipe and timedelta() <= datetime.now(timezone.utc) - self.saved < LIFE
+
+
+def mark_of(settings: Settings, what: bytes) -> str:
+    """
+    Return a digest by which something of a record is known again, and that nobody can compare with guesses.
+
+    What is kept of it may be seen by people who may not see the record. Its key is what the connection keeps secret,
+    so it is the same for all tries and workers; where that is nothing, as for a public client, it can be guessed.
+    """
+    secrets = settings.client_secret, settings.user_password, settings.refresh_token, settings.pseudonym_key_secret
+    key = "\0".join(["mark", *(secret or "" for secret in secrets)])
+    return hmac.new(key.encode(errors="surrogatepass"), what, hashlib.sha256).hexdigest()
 
 
 def digest_of(*what: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_gofundo.client.client import GofundoClient
-from airflow_provider_gofundo.dataset.checkpoint import Checkpoint
+from airflow_provider_gofundo.dataset.checkpoint import Checkpoint, mark_of
 from airflow_provider_gofundo.dataset.drift import NEGLIGIBLE, REPULLS, Drift, Watch
 from airflow_provider_gofundo.dataset.incremental import Watermark
 from airflow_provider_gofundo.dataset.keys import Once
@@ -68,10 +67,10 @@ class Collector:
         return self.watch.changed or self._once.twice > 0
 
     def mark(self, record: msgspec.Raw) -> str:
-        """Return a digest that tells a record of the server from others: of its key, or of all of it."""
+        """Return what tells a record of the server from others: a digest of its key, or of all of it."""
         (written,) = self._privacy_midway([record])
         (key,) = self._once.keys([written]) or [None]
-        return hashlib.sha256(bytes(written) if key is None else str(key).encode()).hexdigest()
+        return mark_of(self._client.settings, bytes(written) if key is None else str(key).encode())
 
     @property
     def order(self) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.checkpoint import mark_of
+from airflow_provider_gofundo.dataset.keys import key_of
 from airflow_provider_gofundo.dataset.pull import Summary
 from airflow_provider_gofundo.exceptions import (
     GofundoApiError,
@@ -22,7 +25,7 @@ from airflow_provider_gofundo.sandbox import Sandbox
 from tests.dataset.killable import BEHIND, LATER, FileCheckpoints, take_over
 from tests.dataset.reader import files, lake, trust
 from tests.dataset.storage import Folder, Storage
-from tests.fixtures import ClientOf, pull
+from tests.fixtures import ClientOf, pull, settings_of
 from tests.replay import Answer, Asked, Replay
 
 OPTIONS: dict[str, Any] = {"query_params": {"per_page": 10}, "records_per_part": 7}
@@ -647,6 +650,26 @@ def test_a_resumed_parquet_pull_knows_the_columns_that_earlier_parts_had(
     assert found
     assert undisturbed
     assert found.stored == undisturbed.stored
+
+
+def test_whoever_sees_a_checkpoint_cannot_look_for_an_address_in_it(
+    sandbox: Sandbox, fail: Failing, retry: Retry, store: FileCheckpoints
+) -> None:
+    fail(endpoint="api/donors", record_key="email")
+
+    kept = json.loads(store.read())
+    addresses = [sandbox.records["donors"].value(number)["email"] for number in EVERY]
+    plain = [str(key_of(address)) for address in addresses]
+    guesses = {hashlib.sha256(text.encode()).hexdigest() for text in [*addresses, *plain]}
+    assert guesses.isdisjoint({kept["first"], kept["mark"]})
+    assert retry(endpoint="api/donors", record_key="email").resumed
+
+
+def test_marks_are_the_same_for_all_workers_and_others_under_another_secret() -> None:
+    ours, theirs = settings_of("gofundo.nl"), settings_of("gofundo.nl", password="another secret")
+
+    assert mark_of(ours, b"7") == mark_of(settings_of("gofundo.nl"), b"7")
+    assert len({mark_of(ours, b"7"), mark_of(ours, b"8"), mark_of(theirs, b"7")}) == 3
 
 
 @pytest.mark.parametrize("fails_at", [2, 3, 4])
