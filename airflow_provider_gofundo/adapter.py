@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import time
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -16,7 +15,6 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers, get_environ_proxies
 from urllib3 import HTTPConnectionPool, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as UrlTimeout
 
 from airflow_provider_gofundo.address import host_of, https_form
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoError, GofundoResponseError
@@ -24,7 +22,7 @@ from airflow_provider_gofundo.settings import Settings
 from airflow_provider_gofundo.trouble import explain, no_way, redirected
 from airflow_provider_gofundo.wires import Wires
 
-# An answer is read for this many times Timeout at most, and up to this many bytes.
+# An exchange lasts this many times Timeout at most, and so many bytes of an answer are read.
 PATIENCE, LARGEST = 10, 512 * 1024**2
 
 # Bytes to take at once of what has arrived: most pages fit, and threads hand over to each other at every read.
@@ -65,13 +63,14 @@ class ApiAdapter(HTTPAdapter):
         self._wires = Wires()
         self._pool: HTTPConnectionPool | None = None
         super().__init__(pool_connections=1, pool_maxsize=MOST_AT_ONCE)
-        self.poolmanager.pool_classes_by_scheme = self._wires.pools
+        self._wires.watch(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
         """Return the pools of connections through a proxy, as HTTPAdapter makes them."""
-        manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
-        if type(manager) is ProxyManager:  # a SOCKS proxy has pools of its own, whose connections are not cut
-            manager.pool_classes_by_scheme = self._wires.pools
+        is_new = proxy not in self.proxy_manager
+        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        if is_new:
+            self._wires.watch(manager)
         return manager
 
     def close(self) -> None:
@@ -106,6 +105,7 @@ class ApiAdapter(HTTPAdapter):
             failure = no_way(method, path, self._settings)
         if failure:
             raise failure
+        self._wires.patience.begin(PATIENCE * self._settings.timeout)
         try:
             # HTTPAdapter.send comes down to this call, and spends as much again on what is the same every time.
             raw = pool.urlopen(
@@ -123,7 +123,7 @@ class ApiAdapter(HTTPAdapter):
             response = _response(request, raw)
             response.url = self._settings.base_url + below
             if not response.is_redirect:
-                _read(response, time.monotonic() + PATIENCE * self._settings.timeout, f"{method} {path}")
+                _read(response, f"{method} {path}")
         except (HTTPError, OSError) as error:
             failure = explain(error, method, path, self._settings)
         # Raised out here: inside the except clause the error would carry the request and its secrets along.
@@ -172,12 +172,11 @@ def _response(request: requests.PreparedRequest, raw: Any) -> requests.Response:
     return response
 
 
-def _read(response: requests.Response, deadline: float, what: str) -> None:
+def _read(response: requests.Response, what: str) -> None:
     """
-    Read the whole answer, as it comes, within bounds of time and size.
+    Read the whole answer, as it comes, and no more than is bearable.
 
-    Here, so that a cut-off answer is one of our errors too. `raw.read1` returns what has arrived: any other way to
-    read waits for as long as a server sends a byte now and then.
+    Here, so that a cut-off answer is one of our errors too. `raw.read1` returns what has arrived.
     """
     raw, size, chunks = response.raw, 0, []
     while chunk := raw.read1(GULP, decode_content=True):
@@ -186,9 +185,6 @@ def _read(response: requests.Response, deadline: float, what: str) -> None:
         if size > LARGEST:
             raw.close()
             raise GofundoResponseError(f"{what} answered more than {LARGEST >> 20} MB; ask for fewer records a page.")
-        if time.monotonic() > deadline:
-            raw.close()
-            raise UrlTimeout
     raw.release_conn()
     # What requests does once it has read an answer, without copying it in pieces of 10 kB.
     body = b"".join(chunks)

@@ -1,27 +1,34 @@
-"""Wires: the sockets that are open, so that another thread can cut them."""
+"""Wires: the sockets that are open. Another thread can cut them, and none is read for ever."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from http.client import HTTPResponse
 from typing import Any
 from weakref import ReferenceType, ref
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, PoolManager
+
+from airflow_provider_gofundo.patience import Patience
 
 
 class Wires:
     """
-    The open sockets of one adapter.
+    The open sockets of one adapter, and its `patience` with them.
 
-    `pools` are urllib3's pools by scheme, but with connections that write down their sockets here. No lock is
-    taken, so that a signal handler may cut: adding to a set, and copying it, happens in one piece.
+    No lock is taken, so that a signal handler may cut: adding to a set, and copying it, happens in one piece.
     """
 
     def __init__(self) -> None:
+        self.patience = Patience()
         self._open: set[ReferenceType[socket.socket]] = set()
         self._over = False
-        self.pools = {"http": self._pool(HTTPConnectionPool), "https": self._pool(HTTPSConnectionPool)}
+
+    def watch(self, manager: PoolManager) -> None:
+        """Let the pools that this manager is going to make have connections whose sockets are known here."""
+        kinds = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = {scheme: self._pool(kind) for scheme, kind in kinds.items()}
 
     def cut(self) -> None:
         """Cut them, and from now on every one that is opened."""
@@ -36,13 +43,17 @@ class Wires:
 
     def _pool(self, kind: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
         base: Any = kind.ConnectionCls
-        add = self._add
+        add, answer = self._add, self.patience.answer
 
         class Connection(base):  # type: ignore[misc]  # its base is known when it runs
             def connect(self) -> None:
                 super().connect()
                 # The socket, because a connection lets go of it while its last answer is still being read.
                 add(self.sock)
+
+            def response_class(self, *args: Any, **options: Any) -> HTTPResponse:
+                """Every answer comes from here, a proxy's to CONNECT as well."""
+                return answer(*args, **options)
 
         return type(kind.__name__, (kind,), {"ConnectionCls": Connection})
 

@@ -6,6 +6,7 @@ import json
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,12 +20,17 @@ TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
 @dataclass
 class Answer:
-    """What to send: a status, headers and a body; nothing at all when `drop`."""
+    """
+    What to send: a status, headers and a body; nothing at all when `drop`.
+
+    Instead of all that `drip` is sent, and after it a byte now and then for as long as anybody listens.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     body: bytes = b"{}"
     drop: bool = False
+    drip: bytes = b""
     length: int | None = None
 
 
@@ -50,6 +56,16 @@ class Asked:
 TOKEN = Answer(
     body=json.dumps({"token_type": "Bearer", "expires_in": 1209600, "access_token": "replayed-access"}).encode()
 )
+
+
+_JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+# Answers without end, by what of them trickles.
+TRICKLING = {
+    "headers": Answer(drip=b"HTTP/1.1 200 OK\r\nX-Slow: "),
+    "chunk line": Answer(drip=_JSON + b"Transfer-Encoding: chunked\r\n\r\n1;slow="),
+    "body": Answer(drip=_JSON + b"Content-Length: 9999\r\n\r\n"),
+}
 
 
 def transcript(case: str) -> dict[str, Any]:
@@ -124,6 +140,12 @@ def replay_server(tls: ssl.SSLContext | None = None) -> Iterator[Replay]:
             if answer.drop:
                 self.close_connection = True
                 return
+            if answer.drip:
+                self.close_connection = True
+                self.wfile.write(answer.drip)
+                while True:  # until it is hung up
+                    self.wfile.write(b"0")
+                    time.sleep(0.02)
             self.send_response_only(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -132,7 +154,7 @@ def replay_server(tls: ssl.SSLContext | None = None) -> Iterator[Replay]:
             self.wfile.write(answer.body)
             self.close_connection = answer.length is not None
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_CONNECT = _serve
 
         def log_message(self, *_: Any) -> None:
             pass

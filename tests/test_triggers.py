@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 from airflow.utils.db import initdb
 
+from airflow_provider_gofundo import adapter
+from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.exceptions import GofundoConfigError
 from airflow_provider_gofundo.hooks.gofundo import GofundoHook
 from airflow_provider_gofundo.sandbox import Sandbox
-from airflow_provider_gofundo.triggers.clients import SharedClient
+from airflow_provider_gofundo.triggers.clients import THREADS, SharedClient
 from airflow_provider_gofundo.triggers.condition import Condition
 from airflow_provider_gofundo.triggers.gofundo import GofundoNewRecordsTrigger, GofundoTrigger
 from airflow_provider_gofundo.triggers.schedule import next_look
 from tests.fixtures import Connect, Waits, until, walking_threads
+from tests.replay import TRICKLING, Answer, Replay
 
 LIST = "/api/donations"
 
@@ -283,6 +286,29 @@ def test_a_look_that_nobody_waits_for_any_more_asks_for_no_more_pages(sandbox: S
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert asked[1] - asked[0] <= 1  # the one that was being sent
+
+
+@pytest.mark.timeout(60)
+def test_answers_that_trickle_hold_the_threads_for_a_while_only(
+    connect: Connect, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "PATIENCE", 1)
+    connect(replay.url, extra={"timeout": 1})
+    replay.answer(*[TRICKLING["headers"]] * THREADS, Answer())
+
+    def ask(client: GofundoClient) -> bool:
+        return client.request("GET", "api/donations").ok
+
+    async def run() -> bool:
+        with SharedClient("gofundo_default") as shared:
+            left = [asyncio.ensure_future(shared.ask(ask)) for _ in range(THREADS)]
+            while len(replay.resource_requests) < THREADS:
+                await asyncio.sleep(0.01)
+            for asking in left:
+                asking.cancel()
+            return await shared.ask(ask)
+
+    assert asyncio.run(run())
 
 
 def test_a_field_that_no_record_has_is_told_in_the_log(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

@@ -43,7 +43,11 @@ class _Shared:
         self.users = 0
 
     async def ask(self, question: Callable[[GofundoClient], T]) -> T:
-        """Return the answer to a question that blocks, asked in a thread; it ends once nobody waits for it."""
+        """
+        Return the answer to a question that blocks, asked in a thread.
+
+        Once nobody waits for it, it ends with the exchange that is under way, and that has an end of its own.
+        """
         with self._client.errand() as errand:
             run = partial(copy_context().run, question, self._client.within(errand))
             return await asyncio.get_running_loop().run_in_executor(self._threads, run)
