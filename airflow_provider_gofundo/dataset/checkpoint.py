@@ -35,10 +35,12 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     Finished parts, and the place in the list that they reach to.
 
     `recipe` is a digest of what is pulled, from where, as whom and into what, `run` the try it is of, and `overtaken`
-    those that it goes on after, or in place of. The last record in the parts is number `count` on the page that `step`
-    asks for, and `mark` is its `mark_of`: as long as it stands there, nothing has moved from behind it to before it, nor
-    the other way round. `first` is that of the very first record, `total` what the server said at first, and `started`
-    when the first try began. Of the records' values it holds none but the watermark, a time or a number.
+    those that it goes on after, or in place of.
+
+    The last record in the parts is number `count` on the page that `step` asks for, and `mark` is its `mark_of`: as
+    long as it stands there, nothing has moved from behind it to before it, nor the other way round. `first` is that
+    of the very first record, `total` what the server said at first, and `started` when the first try began. Of the
+    records' values it holds none but the watermark, a time or a number.
     """
 
     recipe: str
