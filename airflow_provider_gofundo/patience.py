@@ -36,15 +36,20 @@ class Patience(threading.local):
         """Return what http.client reads an answer with, but that no read outlasts the exchange."""
         response = HTTPResponse(wire, *args, **options)
         buffered: Any = response.fp
-        response.fp = io.BufferedReader(_Stream(buffered.detach(), wire, self))
+        response.fp = io.BufferedReader(_Stream(buffered.detach(), wire, self, response))
         return response
 
 
 class _Stream(io.RawIOBase):
-    """What comes in at a socket. A read waits as long as the socket would, or as is left, whichever is less."""
+    """
+    What comes in at a socket. A read waits as long as the socket would, or as is left, whichever is less.
 
-    def __init__(self, raw: io.RawIOBase, wire: Any, patience: Patience) -> None:
-        self._raw, self._wire, self._patience = raw, wire, patience
+    An end within the headers is an error: http.client takes it for theirs, and the answer for a whole one.
+    """
+
+    def __init__(self, raw: io.RawIOBase, wire: Any, patience: Patience, response: HTTPResponse) -> None:
+        self._raw, self._wire, self._patience, self._response = raw, wire, patience, response
+        self._has_begun = False
         self._silence = wire.gettimeout() or math.inf
 
     def readable(self) -> bool:
@@ -54,7 +59,11 @@ class _Stream(io.RawIOBase):
         left = self._patience.left()
         if left < self._silence:
             self._wire.settimeout(left)  # the next exchange on this socket sets it anew
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        if not count and self._has_begun and self._response.headers is None:
+            raise ConnectionResetError("closed within the headers")
+        self._has_begun = True
+        return count
 
     def close(self) -> None:
         self._raw.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,22 @@ def test_a_connection_that_is_kept_open_gives_every_exchange_its_own_time(
             assert session.get("api/donations").ok
 
     assert sandbox.counters.connections_max == 1
+
+
+@pytest.mark.parametrize("head", ["HTTP/1.1 201", "HTTP/1.1 201 Created\r\n", "HTTP/1.1 201 Created\r\nContent-Ty"])
+def test_an_answer_that_ends_within_its_headers_is_none(head: str) -> None:
+    def serve(listener: socket.socket) -> None:
+        wire, _ = listener.accept()
+        with wire:
+            wire.recv(65536)
+            wire.sendall(head.encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        pool.submit(serve, listener)
+        with (
+            session_of(settings_of(f"http://127.0.0.1:{listener.getsockname()[1]}")) as session,
+            pytest.raises(GofundoConnectionError, match="Cut off") as error,
+        ):
+            session.post("api/donations", json={"amount": 1})
+
+    assert error.value.answer_lost
