@@ -20,8 +20,8 @@ LIFE = timedelta(days=1)
 class Checkpoints(Protocol):
     """A place for one text that survives a try of a task, and nothing longer."""
 
-    def read(self) -> str:
-        """Return the text, empty when there is none."""
+    def read(self) -> str | None:
+        """Return the text, empty when there is none, None when that cannot be told."""
 
     def write(self, text: str) -> None:
         """Put the text in the place of the one before."""
@@ -62,10 +62,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self).decode()
 
     @classmethod
-    def decode(cls, text: str) -> Checkpoint | None:
+    def decode(cls, text: str | None) -> Checkpoint | None:
         """Return what `encode` wrote, None for anything else."""
         try:
-            return msgspec.json.decode(text, type=cls)
+            return msgspec.json.decode(text or "", type=cls)
         except msgspec.DecodeError:
             return None
 

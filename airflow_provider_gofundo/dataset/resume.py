@@ -120,8 +120,10 @@ class Resume:
 
     def hold(self) -> None:
         """Go on only as long as no later try of the same task has taken over; GofundoStopped."""
-        left = Checkpoint.decode(self._store.read()) if self._store else None
-        own = self._writer.run
+        text = self._store.read() if self._store else None
+        left, own = Checkpoint.decode(text), self._writer.run
+        if text == "" and self._kept:
+            raise GofundoStopped("Another try of this task has come to its end meanwhile, so this one ends.")
         if left is None or left.run == own:
             return
         # Of two that have not seen each other at their start, the one that began later goes on.

@@ -34,15 +34,15 @@ class TaskCheckpoints:
         self._store = store
         self._failed = False
 
-    def read(self) -> str:
-        """Return the checkpoint, empty when there is none."""
+    def read(self) -> str | None:
+        """Return the checkpoint, empty when there is none, None where the store fails."""
         if self._failed:
-            return ""
+            return None
         try:
             return str(self._store.get(KEY) or "")
         except Exception as error:  # noqa: BLE001  # what comes depends on Airflow's version and state backend
             self._warn(error)
-        return ""
+        return None
 
     def write(self, text: str) -> None:
         """Keep a checkpoint in place of the one before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -508,7 +509,8 @@ def test_a_first_try_that_goes_on_while_the_second_runs_leaves_one_whole_dataset
             resumed.append(retry().resumed)
             assert ids(folder) == EVERY
 
-    pull(client, "api/donations", Folder(Storage(second_try), str(folder)), checkpoints=store, **OPTIONS)
+    with suppress(GofundoStopped):  # where it sees that the second one is done
+        pull(client, "api/donations", Folder(Storage(second_try), str(folder)), checkpoints=store, **OPTIONS)
 
     assert resumed == [goes_on_after]
     assert ids(folder) == EVERY
@@ -560,6 +562,37 @@ def test_a_try_that_a_later_one_has_taken_over_ends_and_leaves_what_the_later_go
     named = {part["name"] for part in json.loads(said[0])["parts"]}
     assert len(named) == parts
     assert set(files(folder)) == before | named
+
+
+def test_a_try_whose_retry_is_done_ends_and_leaves_no_checkpoint(
+    sandbox: Sandbox, client: GofundoClient, retry: Retry, folder: Path, store: FileCheckpoints
+) -> None:
+    came, later = iter(range(1, 1_000)), list[str]()
+
+    def second_try(step: str) -> None:
+        if step == "before close" and next(came) == 3:
+            sandbox.records_insert("donations")
+            later.append(retry().run)
+
+    with pytest.raises(GofundoStopped, match="Another try of this task has come to its end"):
+        pull(client, "api/donations", Folder(Storage(second_try), str(folder)), checkpoints=store, **OPTIONS)
+
+    found = trust(lake(folder))
+    assert found
+    assert found.manifest["run"] == later[0]
+    assert found.ids == [*EVERY, 41]
+    assert store.read() == ""
+
+
+def test_a_store_that_cannot_be_read_any_more_ends_no_try(
+    client: GofundoClient, folder: Path, store: FileCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = iter(["", ""])  # at its start, and before its first checkpoint
+    monkeypatch.setattr(store, "read", lambda: next(texts, None))
+
+    pull(client, "api/donations", lake(folder), checkpoints=store, **OPTIONS)
+
+    assert ids(folder) == EVERY
 
 
 def test_who_starts_over_takes_no_checkpoint_of_a_later_try_away(

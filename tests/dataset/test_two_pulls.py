@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Barrier
@@ -159,7 +159,9 @@ def test_a_process_that_is_killed_takes_nothing_from_one_that_makes_the_same_pul
         for _ in range(ROUNDS):
             options = drawn(chance)
             worker.begin(folder=str(folder), endpoint="api/donations", **options)
-            run = pull(client, "api/donations", lake(folder), **options).run
+            run = ""
+            with suppress(GofundoStopped):  # the other began a second later, and was faster
+                run = pull(client, "api/donations", lake(folder), **options).run
             worker.kill()
             found = trust(lake(folder))
             assert found
