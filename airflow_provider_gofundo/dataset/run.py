@@ -53,27 +53,27 @@ class Run:
         self._recipe = recipe
         self.endpoint = recipe.endpoint
         self._watermarks = watermarks
-        self._started = datetime.now(timezone.utc)
+        self.started = datetime.now(timezone.utc)
         self.progress = Progress(recipe.endpoint, client, count=count, clock=clock)
         self.writer = DatasetWriter(
             path,
             file_format=recipe.format(),
             records_per_part=recipe.records_per_part,
-            started=self._started,
+            started=self.started,
         )
         self.writer.open()
         self._window = _window(recipe, self.writer.before, watermarks)
         self._query = dict(recipe.query_params or {})
         watermark = None
         if recipe.incremental and self._window:
-            watermark = Watermark(recipe.incremental, self._started, self._window.watermark, self._window.since)
+            watermark = Watermark(recipe.incremental, self.started, self._window.watermark, self._window.since)
             if self._window.since is not None:
                 self._query[self._window.param] = self._window.since
             log.info("%s: asks for what changed since %s.", recipe.endpoint, self._window.since or "ever")
         self._reached: str | None = None  # from where the next pull goes on
         self.collector = Collector(client, recipe, self._query, self.writer, self.progress, watermark)
         asked = recipe.fingerprint(client.settings, str(path), self._window and self._window.since, scope)
-        self.resume = Resume(checkpoints, asked, self.writer, self.collector, self._started)
+        self.resume = Resume(checkpoints, asked, self.writer, self.collector, self.started)
 
     def __enter__(self) -> Run:
         return self
@@ -113,7 +113,7 @@ class Run:
             source=self._client.settings.base_url,
             endpoint=recipe.endpoint,
             query_params=encode(self._query),
-            started=self._started.isoformat(),
+            started=self.started.isoformat(),
             finished=finished.isoformat(),
             records=collector.records,
             pages=collector.pages,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import msgspec
 from msgspec.structs import replace
@@ -14,41 +13,19 @@ from airflow_provider_gofundo.dataset.checkpoint import Checkpoints
 from airflow_provider_gofundo.dataset.collector import Collector
 from airflow_provider_gofundo.dataset.drift import Drift
 from airflow_provider_gofundo.dataset.keys import KeySet, are_in_order, repeats
-from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Part
+from airflow_provider_gofundo.dataset.manifest import Directory, Manifest
 from airflow_provider_gofundo.dataset.names import began_later
 from airflow_provider_gofundo.dataset.progress import Count
 from airflow_provider_gofundo.dataset.pull import Summary, summary_of
 from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.dataset.run import Run
 from airflow_provider_gofundo.dataset.shard import Shard
+from airflow_provider_gofundo.dataset.share import Share, have_moved, read_share, together, totals_of
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError, GofundoStorageError
 from airflow_provider_gofundo.pages.shapes import Step
 from airflow_provider_gofundo.pages.walk import walk
 
 log = logging.getLogger(__name__)
-
-
-class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What pulling a shard left.
-
-    `run` is the try that pulled it, `recipe` a digest of what was asked for. `total` is what the server said first
-    and last, of the whole list for a page range, and `fell` whether that has fallen in between. To hold page ranges
-    against each other there are marks of the `first` record and of the one `following` the last, and in `order` the
-    first key and the last, None where they were not in order.
-    """
-
-    run: str
-    recipe: str
-    fell: bool
-    first: str | None
-    following: str | None
-    order: tuple[int, int] | None
-    parts: list[Part]
-    records: int
-    pages: int
-    total: tuple[int | None, int | None]
-    drift: Drift
 
 
 def pull_shard(
@@ -73,6 +50,7 @@ def pull_shard(
         collector = run.collector
         share = Share(
             run=run.writer.run,
+            started=run.started.isoformat(),
             recipe=asked,
             fell=collector.watch.fell > 0,
             first=collector.first,
@@ -111,14 +89,14 @@ def publish(
                 f"path {path} holds a dataset that was begun later than these shards; set max_active_runs=1 on the "
                 "DAG."
             )
-        there = {shard.number: share for shard in shards if (share := _share(path, shard))}
+        there = {shard.number: share for shard in shards if (share := read_share(path, shard))}
         if before and before.run == plan and {share.run for share in there.values()} <= {*before.tries}:
             log.info("%s: these shards have been published already.", recipe.endpoint)
             return summary_of(before, path, 0, run.progress)
         run.writer.claim(recipe.endpoint)
         shares = _all(there, shards, path, _asked(client, recipe, path))
         ranges = bool(shards[0].first_page)
-        moved = ranges and _have_moved(shares)
+        moved = ranges and have_moved(shares)
         # In ranges or windows of one list no record may come twice; those of several lists have keys of their own.
         amiss = moved or (shards[0].endpoint is None and _repeat(run, recipe.record_key, shares))
         if amiss and recipe.on_drift == "fail":
@@ -133,20 +111,8 @@ def publish(
             manifest = _joined(run, path, shards, shares, amiss=amiss)
         manifest = replace(manifest, run=plan, tries=[share.run for share in shares])
         run.writer.publish(manifest)
-        run.writer.tidy(shard.file for shard in shards if _share(path, shard) == there[shard.number])
+        run.writer.tidy(shard.file for shard in shards if read_share(path, shard) == there[shard.number])
     return summary_of(manifest, path, 0, run.progress)
-
-
-def _have_moved(ranges: Sequence[Share]) -> bool:
-    """Whether records may have moved from one page range to another: all but a list that only grew, at its end."""
-    totals = [total for share in ranges for total in share.total]
-    fell = any(a is not None and b is not None and b < a for a, b in pairwise(totals))
-    return (
-        fell
-        or any(share.fell or share.drift.twice for share in ranges)
-        or any(one.following != other.first for one, other in pairwise(ranges))
-        or sum(share.records for share in ranges) != totals[-1]
-    )
 
 
 def _repeat(run: Run, record_key: str | None, ranges: Sequence[Share]) -> bool:
@@ -162,8 +128,8 @@ def _repeat(run: Run, record_key: str | None, ranges: Sequence[Share]) -> bool:
 def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence[Share], *, amiss: bool) -> Manifest:
     if not run.writer.adopt([part for share in shares for part in share.parts]):
         raise GofundoStorageError(f"Parts of the shards are gone from {path}; clear the tasks that pulled them.")
-    drift = _together(shares)
-    total = _sum(shares)
+    drift = together(shares)
+    total = totals_of(shares)
     ranges = bool(shards[0].first_page)
     if ranges:
         total = shares[0].total[0], shares[-1].total[1]
@@ -173,6 +139,7 @@ def _joined(run: Run, path: Directory, shards: Sequence[Shard], shares: Sequence
         drift = replace(drift, seen=True, complete=False)
     return replace(
         run.manifest(drift),
+        started=min(share.started for share in shares),
         shards=len(shards),
         records=sum(share.records for share in shares),
         pages=sum(share.pages for share in shares),
@@ -187,15 +154,6 @@ def _why(ranges: bool) -> str:
         "Some records came in more than one window: the windows overlap, the server does not know their parameters, "
         "or records changed meanwhile."
     )
-
-
-def _share(path: Directory, shard: Shard) -> Share | None:
-    file = path / shard.file
-    file.fs.invalidate_cache()
-    try:
-        return msgspec.json.decode(file.fs.cat_file(file.path), type=Share)
-    except FileNotFoundError:
-        return None
 
 
 def _all(there: Mapping[int, Share], shards: Sequence[Shard], path: Directory, asked: str) -> list[Share]:
@@ -223,29 +181,6 @@ def _following(client: GofundoClient, recipe: Recipe, shard: Shard, collector: C
     step = Step("page", str(shard.last_page + 1))
     page = next(walk(client, recipe.endpoint, query_params=recipe.query_params, parallel=1, begin=step))
     return collector.mark(page.records[0]) if page.records else None
-
-
-def _together(shares: Sequence[Share]) -> Drift:
-    """What several lists of their own say of themselves, as one."""
-    drifts = [share.drift for share in shares]
-    complete = {drift.complete for drift in drifts}
-    return Drift(
-        seen=any(drift.seen for drift in drifts),
-        twice=sum(drift.twice for drift in drifts),
-        repulls=sum(drift.repulls for drift in drifts),
-        added=sum(drift.added for drift in drifts),
-        complete=False if False in complete else None if None in complete else True,
-    )
-
-
-def _sum(shares: Sequence[Share]) -> tuple[int | None, int | None]:
-    first, last = ([share.total[n] for share in shares] for n in (0, 1))
-    return _sum_of(first), _sum_of(last)
-
-
-def _sum_of(totals: Sequence[int | None]) -> int | None:
-    known = [total for total in totals if total is not None]
-    return sum(known) if len(known) == len(totals) else None
 
 
 def _require_all(shards: Sequence[Shard]) -> None:

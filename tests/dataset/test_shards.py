@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_windows_and_endpoints_make_one_dataset(client: GofundoClient, tmp_path:
     assert found is not None
     assert found.ids == [*range(1, 41), *range(1, 41)]
     assert found.manifest["drift"]["complete"] is True
+
+
+def test_a_dataset_of_shards_began_when_the_first_of_them_did(client: GofundoClient, tmp_path: Path) -> None:
+    planned = by_pages(client, RECIPE, 2)
+    before = datetime.now(timezone.utc)
+    pull_all(client, tmp_path, planned)
+    after = datetime.now(timezone.utc)
+    publish(client, RECIPE, lake(tmp_path), planned)
+
+    found = trust(lake(tmp_path))
+    assert found is not None
+    assert before <= datetime.fromisoformat(found.manifest["started"]) <= after
 
 
 def test_windows_that_overlap_are_told_and_not_called_complete(
