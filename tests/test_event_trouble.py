@@ -73,6 +73,26 @@ def test_a_store_that_fails_loses_nothing(sandbox: Sandbox) -> None:
     assert len(keys_of(told_by(trigger(Failing(), initial=FIRST), lambda events: bool(events)))) == 40
 
 
+def test_every_line_of_the_log_says_which_watch_it_is(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    class FailingOnce(AssetState):
+        reads = 0
+
+        def get(self, *of: Any) -> Any:
+            self.reads += 1
+            if self.reads == 1:
+                raise OSError("the database is away")
+            return super().get(*of)
+
+    caplog.set_level("INFO")
+    sandbox.faults.add("status", LIST, status=503, times=1)
+
+    told_by(trigger(FailingOnce(), initial=FIRST), lambda events: bool(events))
+
+    said = [line.getMessage() for line in caplog.records if line.name == "airflow_provider_gofundo.triggers.watch"]
+    assert [line.partition(": ")[0] for line in said] == ["api/donations of connection 'gofundo_default'"] * 3
+    assert [line.rpartition(" ")[2] for line in said] == ["later.", "later.", "new."]
+
+
 def test_a_confirmation_that_could_not_be_written_is_written_with_the_next_look(sandbox: Sandbox) -> None:
     class FailingOnce(AssetState):
         writes = 0

@@ -39,6 +39,7 @@ class Watch:
         self._feed = feed
         self._cell = cell
         self._conn_id = gofundo_conn_id
+        self._name = f"{feed.endpoint} of connection '{gofundo_conn_id}'"  # the log has nothing else to go by
         self._interval = poke_interval
         self._apart = min(APART, poke_interval)
         self._began = now().timestamp()
@@ -63,11 +64,9 @@ class Watch:
                         await asyncio.sleep(self._apart)
                 except GofundoError as error:
                     wait = error.retry_in or 0.0
-                    log.warning("%s Looking again later.", error)
+                    log.warning("%s: %s Looking again later.", self._name, error)
                 except Exception as error:  # noqa: BLE001  # what comes from Airflow's stores depends on its version
-                    log.warning(
-                        "The watch of %s failed (%s). Trying again later.", self._feed.endpoint, type(error).__name__
-                    )
+                    log.warning("%s: the watch failed (%s). Trying again later.", self._name, type(error).__name__)
                 at = now().timestamp()
                 await asyncio.sleep(next_look(now=at, began=self._began, interval=self._interval, wait=wait) - at)
 
@@ -80,7 +79,7 @@ class Watch:
             try:
                 await self._keep(self._seen)
             except Exception as error:  # noqa: BLE001  # as above
-                log.warning("What was told cannot be written down now (%s).", type(error).__name__)
+                log.warning("%s: what was told cannot be written down now (%s).", self._name, type(error).__name__)
 
     async def _look(self, client: SharedClient) -> tuple[Event, ...]:
         """Look once; what is new is written down before it is returned."""
@@ -98,7 +97,7 @@ class Watch:
                 return await self._load()
             self._seen = after
         if found.untold:
-            log.info("%s: %d new.", self._feed.endpoint, sum(event["records"] for event in found.untold))
+            log.info("%s: %d new.", self._name, sum(event["records"] for event in found.untold))
         return found.untold
 
     async def _load(self) -> tuple[Event, ...]:
