@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 from typing import Any
 
 import duckdb
@@ -141,6 +141,25 @@ def test_the_tutorial_ends_with_the_list_on_the_disk(
     assert returned["pull"]["records"] == 40
     assert capsys.readouterr().out == "40 donations, 13 of them paid\n"
     assert (tmp_path / "gofundo-tutorial" / "lake" / "donations" / "_manifest.json").exists()
+
+
+def test_the_sensor_of_the_page_waits_in_the_sandbox_until_a_donation_changes(run: Any, sandbox: Sandbox) -> None:
+    of_the_page = block("sensors-and-events.md", "GofundoSensor(").replace("{{ ds }}", "{{ dag_run.run_after | ds }}")
+    head, call = of_the_page.split("\n\n")
+    for old, new in {"deferrable=True": "deferrable=False", "poke_interval=300": "poke_interval=0.01"}.items():
+        assert call.count(old) == 1
+        call = call.replace(old, new)
+    looks = iter(range(100))
+
+    def at_the_third(*_: Any) -> None:
+        if next(looks) == 2:
+            sandbox.records_touch("donations", [3])
+
+    sandbox.before_each(at_the_third)
+
+    returned = run("wait", f"from airflow.sdk import DAG\n{head}\n\nwith DAG('wait'):\n{indent(call, '    ')}")
+
+    assert (returned["changed"], next(looks)) == (1, 3)
 
 
 def test_the_whole_list_goes_into_duckdb_with_its_types(run: Any, tmp_path: Path) -> None:
