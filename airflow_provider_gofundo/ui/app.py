@@ -201,6 +201,16 @@ def _refused(request: Request, refused: Any) -> Response:
     )
 
 
+def _asked_for(request: Request) -> str:
+    """
+    Return the path of the connection's page that was asked for; empty for anything else.
+
+    Made from the id, all of which is quoted: a path below these pages, whatever somebody put into a link.
+    """
+    conn_id = request.path_params.get("connection_id", "")
+    return pages.path_of(request, conn_id) if conn_id and request.method == "GET" else ""
+
+
 def _http_error(request: Request, error: Any) -> Response:
     """Show what Airflow's own guards and the framework say; nothing of the request is repeated."""
     status = getattr(error, "status_code", 400)
@@ -211,7 +221,7 @@ def _http_error(request: Request, error: Any) -> Response:
     if status in (401, 403):
         title, link_text = "Not logged in", "Log in to Airflow"
         text = "Log in to Airflow first, and come back to this page."
-        link = get_auth_manager().get_url_login(next_url=link)
+        link = get_auth_manager().get_url_login(next_url=_asked_for(request) or link)
     return pages.page(
         request,
         "message.html",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -35,7 +37,36 @@ def test_nobody_gets_in_without_logging_in_to_airflow(people: People, web: str, 
     stranger = people()
 
     assert ask(stranger, route, web) == 401
-    assert 'href="/auth/login?next=%2Fgofundo%2Fconnections"' in stranger.seen[0].text
+    back = f"/gofundo/connections/{web}" if route == "connections/{}" else "/gofundo/connections"
+    assert next_of(stranger.seen[0].text) == back
+
+
+@pytest.mark.parametrize(
+    "conn_id",
+    [
+        "https://evil.example.org/",
+        "//evil.example.org",
+        "%2f%2fevil.example.org",
+        "\\\\evil.example.org",
+        "%5cevil.example.org",
+        "..%2f..%2f..%2f%2fevil.example.org",
+        "a?next=https://evil.example.org",
+        'a"><a href="https://evil.example.org',
+    ],
+)
+def test_the_way_back_from_a_login_is_a_page_of_ours(people: People, conn_id: str) -> None:
+    answer = people().get(f"/gofundo/connections/{conn_id}", Host="evil.example.org")
+
+    back = next_of(answer.text)
+    assert re.fullmatch(r"/gofundo/connections(/[\w.%~-]+)?", back), back
+    assert 'href="http' not in answer.text
+
+
+def next_of(page: str) -> str:
+    """Where a login leads to from there."""
+    link = re.search('href="(/auth/login.*?)"', page)
+    assert link is not None
+    return parse_qs(urlsplit(html.unescape(link[1])).query)["next"][0]
 
 
 @pytest.mark.parametrize("route", [*ROUTES, "callback?error=access_denied"])
