@@ -186,6 +186,15 @@ def test_a_chain_that_has_ended_or_never_begun_needs_a_person(sandbox: Sandbox, 
     assert "somebody has to log in to Gofundo. Press Authorize" in findings[-1].text
 
 
+def test_a_client_that_is_refused_is_told_by_the_grant_type_of_the_form(
+    client_of: ClientOf, sandbox: Sandbox
+) -> None:
+    *_, last = checkup(client_of(sandbox.url, login="3", password="wrong", extra=WEB))
+
+    assert (last.step, last.ok) == ("login", False)
+    assert last.text.startswith("The server refuses the authorization_code login (invalid_client). Compare Client ID")
+
+
 def test_the_first_refresh_token_of_a_chain_is_left_alone(sandbox: Sandbox) -> None:
     with of_chain(sandbox, None, seed="refresh-token-to-keep") as client:
         findings = list(checkup(client))

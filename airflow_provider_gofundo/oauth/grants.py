@@ -210,7 +210,7 @@ def _ask(
 
     def check(response: requests.Response) -> requests.Response:
         """Look at the answer before oauthlib does, which makes one error of everything that is no token."""
-        refused = refusal(response, grant_type)
+        refused = refusal(response, grant_type, login=settings.grant_type)
         if refused:
             raise refused
         require_success(response, method="POST", path=TOKEN_PATH, idempotent=harmless)

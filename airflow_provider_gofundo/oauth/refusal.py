@@ -65,8 +65,12 @@ class _ErrorAnswer(msgspec.Struct):
     hint: str | None = None
 
 
-def refusal(response: requests.Response, grant_type: str) -> GofundoAuthError | None:
-    """Read an error answer (RFC 6749, 5.2); None when the answer is none."""
+def refusal(response: requests.Response, grant_type: str, *, login: str) -> GofundoAuthError | None:
+    """
+    Read an error answer (RFC 6749, 5.2); None when the answer is none.
+
+    `login` is the grant type that the connection names, which a refresh is not.
+    """
     if response.ok or response.status_code == 429 or response.status_code >= 500:
         return None
     try:
@@ -77,7 +81,7 @@ def refusal(response: requests.Response, grant_type: str) -> GofundoAuthError | 
     # A code that is not known here could be anything, and is not shown.
     known = f"({body.error}). {advice}" if advice else "with a code of its own; the exception's `error` holds it."
     return GofundoAuthError(
-        f"The server refuses the {grant_type} login {known}",
+        f"The server refuses the {login} login {known}",
         error=body.error,
         hint=body.hint,
         status=response.status_code,
