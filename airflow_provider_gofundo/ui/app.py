@@ -110,7 +110,9 @@ def authorize(
     """Send the browser to Gofundo's login."""
     _require_ours(user, connection_id)
     require_own_press(request, user, connection_id, form_token, time)
-    return pages.see_other(flow.begin(request, user, connection_id, time))
+    with _a_turn():
+        login_url = flow.begin(request, user, connection_id, time)
+    return pages.see_other(login_url)
 
 
 @router.get("/callback")

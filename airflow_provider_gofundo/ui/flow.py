@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from airflow.configuration import conf
@@ -54,6 +55,7 @@ def begin(request: Request, user: Any, conn_id: str, time: datetime) -> str:
     in_the_way = hindrance(request, settings)
     if in_the_way:
         raise Refused(409, "Authorize cannot begin", in_the_way, conn_id=conn_id)
+    _require_server(conn_id)
     pending.PendingLogin(
         user_id=str(user.get_id()),
         conn_id=conn_id,
@@ -62,6 +64,16 @@ def begin(request: Request, user: Any, conn_id: str, time: datetime) -> str:
         made=time,
     ).keep(begun.state)
     return begun.url
+
+
+def _require_server(conn_id: str) -> None:
+    """Refuse where Gofundo's server does not answer: the browser would be sent to an error page of its own."""
+    hook = GofundoHook(conn_id)
+    with hook.client:
+        for finding in islice(hook.checkup(), 2):  # address, connection
+            if not finding.ok:
+                text = f"{finding.text} Nothing was changed. Press Authorize again once it answers."
+                raise Refused(502, "Gofundo cannot be reached", text, conn_id=conn_id)
 
 
 def find(user: Any, state: str) -> pending.PendingLogin:

@@ -71,6 +71,22 @@ def test_consent_is_asked_for_with_pkce_and_without_the_secret(people: People, w
     assert query.keys() & {"code_verifier", "client_secret"} == set()
 
 
+def test_while_gofundo_cannot_be_reached_nobody_is_sent_there(
+    people: People, web: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga = people("olga")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        connect(monkeypatch, web, f"http://127.0.0.1:{taken.getsockname()[1]}")
+        refused = olga.press(page_of(web), "Authorize")
+    connect(monkeypatch, web, sandbox.url)
+
+    assert refused.status_code == 502
+    assert "Cannot connect" in refused.text
+    assert f'href="{page_of(web)}"' in refused.text
+    assert begin(olga, web).startswith(f"{sandbox.url}/oauth/authorize?")
+
+
 def test_denied_consent_is_told_and_leaves_the_old_login_alone(people: People, web: str, sandbox: Sandbox) -> None:
     olga = people("olga")
     olga.get(approve(begin(olga, web)))
