@@ -49,6 +49,9 @@ def pull(args: Namespace) -> None:
     except GofundoStopped:
         complain("gofundo pull: Stopped. The directory holds what it held before.")
         raise SystemExit(INTERRUPTED) from None
+    except GofundoConfigError as error:  # it speaks to who writes a DAG
+        text = str(error).replace('unknown_fields="ignore"', "--unknown-fields ignore")
+        raise GofundoConfigError(text) from None
     files = f"{summary['parts']:,} file{'' if summary['parts'] == 1 else 's'}"
     say(
         f"{summary['records']:,} records on {summary['pages']:,} pages, {files} with "

@@ -81,7 +81,7 @@ def test_neither_secret_nor_donor_is_printed(run: Run, tmp_path: Path, flags: li
         (["api/nothing", "{path}"], 1, "gofundo pull: GET api/nothing answered 404."),
         (["api/donations", "{path}", "--compression", "zstd"], 1, "compression must be gzip or none"),
         (["api/donations", "{path}", "--exclude-field", "id"], 1, "exclude_fields may not hold the record_key"),
-        (["api/donations", "{path}", "--exclude-field", "nobody"], 1, "No record has nobody"),
+        (["api/donations", "{path}", "--exclude-field", "nobody"], 1, "or allow it with --unknown-fields ignore."),
         (["api/donations", "{path}", "--parallel", "99"], 1, "parallel must be a whole number from 1 to 32"),
         (["api/donations", ""], 1, "path is empty"),
         (["api/donations", "ftp3://x"], 1, "path ftp3://x"),
