@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -32,22 +32,23 @@ def command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # where a terminal knows no UTF-8
-        with _as_server(), _log_on_stderr(logging.DEBUG if args.verbose else logging.WARNING):
+        level = logging.DEBUG if args.verbose else logging.WARNING
+        # After a Ctrl-C this stands, unless the work had ended before.
+        text, code = f"gofundo {work.__name__}: Stopped.", INTERRUPTED
+        with suppress(KeyboardInterrupt), _as_server(), _log_on_stderr(level):
             try:
                 work(args)
                 sys.stdout.flush()
+                text, code = "", 0
             except GofundoError as error:
                 text, code = f"gofundo {work.__name__}: {error}", 1
-            except KeyboardInterrupt:
-                text, code = f"gofundo {work.__name__}: Stopped.", INTERRUPTED
             except BrokenPipeError:  # as `| head` does; the interpreter would complain of it once more
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 text, code = "", 1
-            else:
-                return
         if text:
             complain(text)
-        raise SystemExit(code)
+        if code:
+            raise SystemExit(code)
 
     return run
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import signal
+import sys
+from argparse import Namespace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from rich.console import Console
 
 from airflow_provider_gofundo.cli.bar import bar
+from airflow_provider_gofundo.cli.command import command, say
 from airflow_provider_gofundo.client.client import GofundoClient
 from airflow_provider_gofundo.sandbox import Sandbox
 from tests.cli.conftest import Run
@@ -108,6 +113,23 @@ def test_a_failed_pull_leaves_the_dataset_before_as_it_was(sandbox: Sandbox, run
 
     assert done.code == 1
     assert trust(lake(tmp_path)) == before
+
+
+def test_ctrl_c_in_the_last_instant_takes_nothing_back(capsys: pytest.CaptureFixture[str]) -> None:
+    def at_an_exit(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "__exit__":
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    @command
+    def work(_: Namespace) -> None:
+        say("Done.")
+        sys.setprofile(at_an_exit)
+
+    work(Namespace(verbose=False))
+
+    assert sys.getprofile() is None
+    assert capsys.readouterr() == ("Done.\n", "")
 
 
 # --- the bar -----------------------------------------------------------------------------------------------------
