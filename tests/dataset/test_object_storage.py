@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -458,5 +459,6 @@ def test_a_store_that_says_nothing_is_told_before_anything_is_pulled(
 
         text = failing(client, path, GofundoConfigError)
 
-    assert "@lake/donations cannot be written: ReadTimeoutError" in text
+    # A busy machine may not even come to be connected.
+    assert re.search("@lake/donations cannot be written: (Read|Connect)TimeoutError", text)
     assert sandbox.requests == ()
