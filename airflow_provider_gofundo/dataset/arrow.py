@@ -22,7 +22,7 @@ class Misfit(Exception):
     """Not an error: values and the type they would get do not go together, and the next way is tried."""
 
 
-def parse(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+def parse(data: bytes | memoryview, types: Mapping[str, pa.DataType]) -> pa.Table:
     fields = [(name, asked) for name, type_ in types.items() if (asked := read_as(type_)) is not None]
     return pyarrow.json.read_json(
         pa.BufferReader(data),

@@ -43,9 +43,9 @@ class Columns:
         """Know the types of a part that was written before, where they are not declared."""
         self._known = {**dict(zip(schema.names, schema.types, strict=True)), **self._declared}
 
-    def table(self, records: Sequence[msgspec.Raw]) -> pa.Table:
-        """Return a block with every column known so far, and know its types from now on."""
-        columns = self._whole(records) or self._apart(records)
+    def table(self, lines: memoryview, count: int) -> pa.Table:
+        """Return a block of so many records with every column known so far, and know its types from now on."""
+        columns = self._whole(lines, count) or self._apart(lines, count)
         if not columns:
             raise GofundoStorageError("Records without any field cannot be written as parquet; use ndjson.")
         for name, column in columns.items():
@@ -58,20 +58,19 @@ class Columns:
             self._known[name] = column.type
         return pa.table(columns)
 
-    def _whole(self, records: Sequence[msgspec.Raw]) -> dict[str, pa.Array] | None:
+    def _whole(self, lines: memoryview, count: int) -> dict[str, pa.Array] | None:
         """Read a block in one go; None where that cannot be done without loss."""
-        data = b"\n".join(records)
         try:
-            table = parse(data, self._known)
+            table = parse(lines, self._known)
             if any(
                 doubtful(field.type) and field.type != read_as(self._known.get(field.name)) for field in table.schema
             ):
-                table = parse(data, {field.name: field.type for field in table.schema})
-            if table.num_rows != len(records):
+                table = parse(lines, {field.name: field.type for field in table.schema})
+            if table.num_rows != count:
                 return None
             found = dict(zip(table.schema.names, map(one, table.columns), strict=True))
             return {
-                name: self._typed(name, found.get(name, pa.nulls(len(records))))
+                name: self._typed(name, found.get(name, pa.nulls(count)))
                 for name in dict.fromkeys([*self._known, *found])
             }
         except (*REFUSED, Misfit, UnicodeDecodeError):
@@ -84,13 +83,13 @@ class Columns:
             return column if column.type == declared else column.cast(declared)
         return settled(column, self._known.get(name), exact=exact)
 
-    def _apart(self, records: Sequence[msgspec.Raw]) -> dict[str, pa.Array]:
+    def _apart(self, lines: memoryview, count: int) -> dict[str, pa.Array]:
         """Read a block column by column."""
         try:
-            rows = _ROW.decode(b"[" + b",".join(records) + b"]")
+            rows = _ROW.decode_lines(lines)
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = []
-        if len(rows) != len(records):
+        if len(rows) != count:
             raise GofundoStorageError("A record is not a JSON object and cannot be written as parquet; use ndjson.")
         names = dict.fromkeys([*self._known, *(name for row in rows for name in row)])
         return {name: self._column(name, [row.get(name) for row in rows]) for name in names}
@@ -120,7 +119,7 @@ class Columns:
         raise GofundoStorageError(f"column {name}: a text is not valid Unicode and cannot be written as parquet.")
 
 
-_ROW = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _exact(column: pa.Array, values: Sequence[msgspec.Raw | None]) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +11,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from airflow_provider_gofundo.dataset.arrow import one
+from airflow_provider_gofundo.dataset.block import Block
 from airflow_provider_gofundo.dataset.columns import Columns
 from airflow_provider_gofundo.dataset.manifest import Part
 from airflow_provider_gofundo.dataset.sink import HashingSink
@@ -50,7 +50,7 @@ class ParquetFormat:
         self._columns = Columns({name: type_of(name, text) for name, text in (schema or {}).items()})
 
     def part(self, name: str, file: IO[bytes]) -> ParquetPart:
-        return ParquetPart(name, file, self._columns, self.compression, *self._block)
+        return ParquetPart(name, file, self._columns, self.compression, Block(*self._block))
 
     def adopt(self, file: IO[bytes]) -> None:
         self._columns.adopt(pq.read_schema(file))
@@ -68,60 +68,51 @@ class ParquetFormat:
 class ParquetPart:
     """One Parquet file being written. The first block says what columns it has."""
 
-    def __init__(
-        self, name: str, file: IO[bytes], columns: Columns, compression: str, block_records: int, block_bytes: int
-    ) -> None:
+    def __init__(self, name: str, file: IO[bytes], columns: Columns, compression: str, block: Block) -> None:
         self.name = name
         self._sink = HashingSink(file)
         self._columns = columns
         self._compression = compression
-        self._block_records = block_records
-        self._block_bytes = block_bytes
+        self._block = block
         self._writer: pq.ParquetWriter | None = None
         self._written = 0
-        self._waiting: list[msgspec.Raw] = []
-        self._bytes = 0
 
     @property
     def records(self) -> int:
-        return self._written + len(self._waiting)
+        return self._written + self._block.records
 
     @property
     def settled(self) -> int:
         return self._written
 
     def write(self, records: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
-        at = 0
-        while at < len(records):
-            some = records[at : at + self._block_records - len(self._waiting)]
-            bytes_after = [*accumulate(map(len, some), initial=self._bytes)]
-            fitting = min(len(some), bisect_left(bytes_after, self._block_bytes))
-            self._waiting += some[:fitting]
-            self._bytes = bytes_after[fitting]
-            at += fitting
-            if len(self._waiting) == self._block_records or self._bytes >= self._block_bytes:
-                left = self.flush()
-                if left:
-                    return [*left, *records[at:]]
+        while records:
+            records = records[self._block.take(records) :]
+            if self._block.is_full and (left := self.flush()):
+                return [*left, *records]
         return ()
 
     def flush(self) -> Sequence[msgspec.Raw]:
-        if not self._waiting:
+        count = self._block.records
+        if not count:
             return ()
-        block, self._waiting, self._bytes = self._waiting, [], 0
-        table = self._columns.table(block)
+        try:
+            table = self._columns.table(self._block.lines, count)
+            if self._writer is not None and table.schema != self._writer.schema:
+                return self._block.all()
+        finally:
+            self._block.clear()
+        if table.num_rows != count:
+            raise GofundoStorageError(f"{count} records became {table.num_rows}; nothing was replaced.")
         if self._writer is None:
             # Arrow's own level for gzip is 9: five times the work, for nothing.
             level = 6 if self._compression == "gzip" else None
             self._writer = pq.ParquetWriter(
-                self._sink, table.schema, compression=self._compression, compression_level=level
-            )
-        elif table.schema != self._writer.schema:
-            return block
-        if table.num_rows != len(block):
-            raise GofundoStorageError(f"{len(block)} records became {table.num_rows}; nothing was replaced.")
-        self._writer.write_table(table, row_group_size=table.num_rows)
-        self._written += len(block)
+                self._sink, table.schema,
+                compression=self._compression, compression_level=level, use_dictionary=repeating(table),
+            )  # fmt: skip
+        self._writer.write_table(table, row_group_size=count)
+        self._written += count
         return ()
 
     def close(self) -> Part:
@@ -131,6 +122,27 @@ class ParquetPart:
         finally:
             self._sink.close()
         return Part(name=self.name, records=self._written, bytes=self._sink.size, sha256=self._sink.hash.hexdigest())
+
+
+def repeating(table: pa.Table) -> list[str]:
+    """
+    Return the columns, by their paths in Parquet, whose values come twice or more on average.
+
+    For those a dictionary pays. Arrow makes one for every column, which costs more bytes than it saves in the others.
+    """
+    columns = zip(table.schema.names, map(one, table.columns), strict=True)
+    leaves = ((path, values.drop_null()) for name, column in columns for path, values in _leaves(name, column))
+    return [path for path, values in leaves if 2 * len(values.unique()) <= len(values)]
+
+
+def _leaves(path: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    if pa.types.is_struct(column.type):
+        for at, field in enumerate(column.type):
+            yield from _leaves(f"{path}.{field.name}", column.field(at))
+    elif pa.types.is_list(column.type):
+        yield from _leaves(f"{path}.list.element", column.values)
+    else:
+        yield path, column
 
 
 def type_of(column: str, text: str) -> pa.DataType:

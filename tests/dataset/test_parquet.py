@@ -221,6 +221,23 @@ def test_a_record_longer_than_a_block_is_one_block(tmp_path: Path) -> None:
     assert [row["c"] for row in found.rows] == ["a", text, "b"]
 
 
+def test_only_columns_whose_values_come_again_have_a_dictionary(tmp_path: Path) -> None:
+    found = write(
+        tmp_path,
+        *(
+            f'{{"id":{n},"status":"{"open" if n % 3 else "paid"}","meta":{{"seq":{n},"tags":["a"]}},"no":null}}'
+            for n in range(60)
+        ),
+        block=30,
+    )
+
+    group = pq.read_metadata(found.files[0]).row_group(1)
+    columns = [group.column(at) for at in range(group.num_columns)]
+    assert {column.path_in_schema: column.has_dictionary_page for column in columns} == {
+        "id": False, "status": True, "meta.seq": False, "meta.tags.list.element": True, "no": True,
+    }  # fmt: skip
+
+
 WIDENED = [
     (["1", "1.5"], ["int64", "double"], [1.0, 1.5]),
     (["1.5", "1"], ["double"], [1.5, 1.0]),
