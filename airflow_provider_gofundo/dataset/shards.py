@@ -20,7 +20,7 @@ from airflow_provider_gofundo.dataset.pull import Summary, summary_of
 from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.dataset.run import Run
 from airflow_provider_gofundo.dataset.shard import Shard
-from airflow_provider_gofundo.dataset.share import Share, have_moved, read_share, together, totals_of
+from airflow_provider_gofundo.dataset.share import Share, have_moved, share_of, together, totals_of
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError, GofundoStorageError
 from airflow_provider_gofundo.pages.shapes import Step
 from airflow_provider_gofundo.pages.walk import walk
@@ -89,7 +89,7 @@ def publish(
                 f"path {path} holds a dataset that was begun later than these shards; set max_active_runs=1 on the "
                 "DAG."
             )
-        there = {shard.number: share for shard in shards if (share := read_share(path, shard))}
+        there = {shard.number: share for shard in shards if (share := share_of(run.writer.document(shard.file)))}
         if before and before.run == plan and {share.run for share in there.values()} <= {*before.tries}:
             log.info("%s: these shards have been published already.", recipe.endpoint)
             return summary_of(before, path, 0, run.progress)
@@ -111,7 +111,11 @@ def publish(
             manifest = _joined(run, path, shards, shares, amiss=amiss)
         manifest = replace(manifest, run=plan, tries=[share.run for share in shares])
         run.writer.publish(manifest)
-        run.writer.tidy(shard.file for shard in shards if read_share(path, shard) == there[shard.number])
+        run.writer.tidy(
+            shard.file
+            for shard, share in zip(shards, shares, strict=True)
+            if share_of(run.writer.document(shard.file)) == share
+        )
     return summary_of(manifest, path, 0, run.progress)
 
 

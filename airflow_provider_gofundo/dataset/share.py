@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import msgspec
 
 from airflow_provider_gofundo.dataset.drift import Drift
-from airflow_provider_gofundo.dataset.manifest import Directory, Part
-from airflow_provider_gofundo.dataset.shard import Shard
+from airflow_provider_gofundo.dataset.manifest import Part
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,14 +36,11 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift
 
 
-def read_share(path: Directory, shard: Shard) -> Share | None:
-    """Return what is in a directory of a shard, None where it has not been pulled."""
-    file = path / shard.file
-    file.fs.invalidate_cache()
-    try:
-        return msgspec.json.decode(file.fs.cat_file(file.path), type=Share)
-    except FileNotFoundError:
-        return None
+def share_of(document: bytes | None) -> Share | None:
+    """Return what a shard's file says, None where there is none, or one of another version of this package."""
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(document or b"", type=Share)
+    return None
 
 
 def have_moved(ranges: Sequence[Share]) -> bool:

@@ -553,7 +553,7 @@ def test_a_full_storage_is_told_as_such(old: Path, client: GofundoClient, monkey
 
     before = files(old)
 
-    with pytest.raises(GofundoStorageError, match=r"writing failed: OSError: .*No space left"):
+    with pytest.raises(GofundoStorageError, match=r"its storage failed: OSError: .*No space left"):
         pull_status(client, Folder(Full(), str(old)), "open")
 
     assert files(old) == before

@@ -447,7 +447,7 @@ def test_a_store_that_is_gone_in_mid_pull_is_told(client_of: ClientOf, connect_t
 
         text = failing(client_of(sandbox.url), path, GofundoStorageError)
 
-    assert "@lake/donations: writing failed: EndpointConnectionError" in text
+    assert "@lake/donations: its storage failed: EndpointConnectionError" in text
 
 
 def test_a_store_that_says_nothing_is_told_before_anything_is_pulled(

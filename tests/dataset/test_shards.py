@@ -473,6 +473,32 @@ def test_shards_that_are_pulled_again_while_they_are_published_are_left_for_the_
     assert set(files(tmp_path)) == {*found.names, "_manifest.json"}
 
 
+def test_a_storage_that_fails_before_shards_are_published_is_told_as_such(
+    client: GofundoClient, tmp_path: Path
+) -> None:
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    reads = iter(range(9))
+
+    def fail(step: str) -> None:
+        if step == "before cat_file" and next(reads) == 2:  # after the manifest and the first shard
+            raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(GofundoStorageError, match="its storage failed: PermissionError"):
+        publish(client, RECIPE, Folder(Storage(fail), str(tmp_path)), planned)
+
+    assert publish(client, RECIPE, lake(tmp_path), planned).records == 40
+
+
+def test_what_another_version_has_said_of_a_shard_does_not_count(client: GofundoClient, tmp_path: Path) -> None:
+    planned = by_pages(client, RECIPE, 2)
+    pull_all(client, tmp_path, planned)
+    (tmp_path / planned[1].file).write_text('{"run": "of another kind"}')
+
+    with pytest.raises(GofundoStorageError, match="Shard 2 of 2 has not been pulled"):
+        publish(client, RECIPE, lake(tmp_path), planned)
+
+
 def test_pulls_with_other_arguments_are_not_published(client: GofundoClient, tmp_path: Path) -> None:
     planned = by_pages(client, RECIPE, 2)
     pull_all(client, tmp_path, planned)
