@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Literal, Protocol
 
@@ -18,6 +19,9 @@ Compression = Literal["gzip", "zstd", "snappy", "none"]
 
 # Of gzip, as its command has it. Python's 9 takes more than twice as long, for 9 % less of the sandbox's donations.
 LEVEL = 6
+
+# What zlib calls it: its own format is 15, and 16 stands for gzip's header and end.
+GZIP = 16 + zlib.MAX_WBITS
 
 _COMPRESSIONS = {"ndjson": ("gzip", "none"), "parquet": ("gzip", "zstd", "snappy", "none")}
 
@@ -120,17 +124,16 @@ class _NdjsonPart:
         self.name = name
         self.records = 0
         self._sink = HashingSink(file)
-        self._gzip: gzip.GzipFile | None = None
-        if compression == "gzip":
-            # No time stamp in it: the same records make the same bytes.
-            self._gzip = gzip.GzipFile(fileobj=self._sink, mode="wb", compresslevel=LEVEL, mtime=0)
+        # No time stamp in it: the same records make the same bytes.
+        self._gzip = zlib.compressobj(LEVEL, wbits=GZIP) if compression == "gzip" else None
 
     @property
     def settled(self) -> int:
         return self.records
 
     def write(self, records: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
-        (self._gzip or self._sink).write(b"\n".join((*records, b"")))
+        lines = b"\n".join((*records, b""))
+        self._sink.write(self._gzip.compress(lines) if self._gzip else lines)
         self.records += len(records)
         return ()
 
@@ -138,7 +141,9 @@ class _NdjsonPart:
         return ()
 
     def close(self) -> Part:
-        if self._gzip:
-            self._gzip.close()
-        self._sink.close()
+        try:
+            if self._gzip:
+                self._sink.write(self._gzip.flush())
+        finally:
+            self._sink.close()
         return Part(name=self.name, records=self.records, bytes=self._sink.size, sha256=self._sink.hash.hexdigest())

@@ -29,5 +29,7 @@ class HashingSink(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            self._file.close()
-        super().close()
+            try:
+                self._file.close()
+            finally:
+                super().close()  # else it is tried once more when this is collected, and nobody hears of it
