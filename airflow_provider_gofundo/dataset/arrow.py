@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
+from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
+
+from airflow_provider_gofundo.exceptions import GofundoStorageError
 
 MOMENT = pa.timestamp("us", tz="UTC")
 TEXT = pa.string()
@@ -18,20 +21,82 @@ EXACT = 2.0**53
 REFUSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
 
+# An object of more different keys is a map, and one a column each would cost memory for every key in every record.
+WIDEST = 200
+
+# Levels of objects and lists within each other; Arrow reads no file that has many more.
+DEEPEST = 30
+
+# Different fields of all records.
+MOST_COLUMNS = 2_000
+
+
 class Misfit(Exception):
     """Not an error: values and the type they would get do not go together, and the next way is tried."""
 
 
+class Boundless(Misfit):
+    """Objects of ever new keys, or nested too deeply: no type of theirs is worth having."""
+
+
 def parse(data: bytes | memoryview, types: Mapping[str, pa.DataType]) -> pa.Table:
-    fields = [(name, asked) for name, type_ in types.items() if (asked := read_as(type_)) is not None]
+    """Read records, one a line, whose columns are known to have these types so far; others get theirs from them."""
+    if types:
+        with suppress(*REFUSED):  # a field that is new, or a value of another type
+            return _read(data, {name: read_as(type_, strict=True) for name, type_ in types.items()}, "error")
+    wanted = {name: read_as(type_) for name, type_ in types.items()}
+    for part in (25, 5, 1):  # so that what is boundless is seen while it is small
+        if some := _beginning(data, part):
+            table = _read(some, wanted, "infer")
+            _require_bounds(table.schema)
+    if not any(map(_doubtful, table.schema.types)):
+        return table
+    return _read(data, {field.name: read_as(field.type, strict=True) for field in table.schema}, "error")
+
+
+def _read(data: bytes | memoryview, asked: Mapping[str, pa.DataType | None], unexpected: str) -> pa.Table:
+    fields = [(name, type_) for name, type_ in asked.items() if type_ is not None]
     return pyarrow.json.read_json(
         pa.BufferReader(data),
         # One block, so that no record is too long for it, and its types are those of all of its records.
         read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-        parse_options=pyarrow.json.ParseOptions(explicit_schema=pa.schema(fields)),
+        parse_options=pyarrow.json.ParseOptions(
+            explicit_schema=pa.schema(fields), unexpected_field_behavior=unexpected
+        ),
         # Others give memory back after a block and get it anew for the next, which is 5 % of a pull's CPU.
         memory_pool=pa.system_memory_pool(),
     )
+
+
+def _beginning(data: bytes | memoryview, part: int) -> bytes | memoryview:
+    """The records that lie whole within the first so-manieth part."""
+    if part == 1:
+        return data
+    some = bytes(data[: len(data) // part])
+    return some[: some.rfind(b"\n") + 1]
+
+
+def require_few(names: Sized) -> None:
+    """GofundoStorageError where these are too many for columns."""
+    if len(names) > MOST_COLUMNS:
+        raise GofundoStorageError(
+            f"The records have more than {MOST_COLUMNS:,} different fields, too many for parquet; use ndjson."
+        )
+
+
+def _require_bounds(schema: pa.Schema) -> None:
+    require_few(schema)
+    level = schema.types
+    for _ in range(DEEPEST):
+        _require_few_keys(max((type_.num_fields for type_ in level), default=0))
+        level = [type_.field(at).type for type_ in level for at in range(type_.num_fields)]
+    if level:
+        raise Boundless(f"objects and lists nested more than {DEEPEST} levels deep")
+
+
+def _require_few_keys(count: int) -> None:
+    if count > WIDEST:
+        raise Boundless(f"more than {WIDEST} different keys in one object")
 
 
 def parse_one(values: Sequence[msgspec.Raw | bytes | None], type_: pa.DataType | None) -> pa.Array:
@@ -49,36 +114,36 @@ def one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
-def read_as(type_: pa.DataType | None) -> pa.DataType | None:
+def read_as(type_: pa.DataType, *, strict: bool = False) -> pa.DataType | None:
     """
     Return what to ask pyarrow's JSON reader for; None leaves it the choice, where nothing but null was seen.
 
-    Times are read as text and cast after: pyarrow takes dates and times without a zone for UTC.
+    `strict` leaves no choice: there is null, and in lists text, for null alone is lost in them
+    (github.com/apache/arrow/issues/51305). Times are read as text and cast after: pyarrow takes dates and times
+    without a zone for UTC.
     """
-    if type_ is None or pa.types.is_null(type_):
-        return None
+    if pa.types.is_null(type_):
+        return type_ if strict else None
     if pa.types.is_temporal(type_):
         return TEXT
     if pa.types.is_struct(type_):
-        fields = [(field.name, asked) for field in type_ if (asked := read_as(field.type)) is not None]
-        return pa.struct(fields) if fields else None
+        fields = [(field.name, asked) for field in type_ if (asked := read_as(field.type, strict=strict)) is not None]
+        return pa.struct(fields) if fields or strict else None
     if pa.types.is_list(type_):
-        inner = read_as(type_.value_type)
+        inner = TEXT if strict and pa.types.is_null(type_.value_type) else read_as(type_.value_type, strict=strict)
         return None if inner is None else pa.list_(inner)
     return type_
 
 
-def doubtful(type_: pa.DataType) -> bool:
+def _doubtful(type_: pa.DataType) -> bool:
     """
     Whether pyarrow, left to choose this type, may have misread values; asked for it, it reads them well.
 
-    A date becomes a time, and a list that begins with null loses it (github.com/apache/arrow/issues/51305).
+    A date becomes a time, and a list that begins with null loses it.
     """
-    if pa.types.is_list(type_) and not pa.types.is_null(type_.value_type):
-        return True
     if pa.types.is_struct(type_):
-        return any(doubtful(field.type) for field in type_)
-    return bool(pa.types.is_timestamp(type_))
+        return any(_doubtful(field.type) for field in type_)
+    return bool(pa.types.is_list(type_) or pa.types.is_timestamp(type_))
 
 
 def settled(array: pa.Array, known: pa.DataType | None, *, exact: bool) -> pa.Array:
@@ -90,8 +155,8 @@ def settled(array: pa.Array, known: pa.DataType | None, *, exact: bool) -> pa.Ar
     is_, type_ = pa.types, array.type
     if known is None or is_.is_null(known):
         known = None
-    if is_.is_null(type_):
-        return pa.nulls(len(array), known or type_)
+    if array.null_count == len(array):
+        return pa.nulls(len(array), known or pa.null())
     if is_.is_struct(type_) and (known is None or is_.is_struct(known)):
         return _settled_struct(array, known, exact=exact)
     if is_.is_list(type_) and (known is None or is_.is_list(known)):
@@ -120,10 +185,9 @@ def settled(array: pa.Array, known: pa.DataType | None, *, exact: bool) -> pa.Ar
 def _settled_struct(array: pa.StructArray, known: pa.StructType | None, *, exact: bool) -> pa.Array:
     seen = {array.type.field(at).name: array.field(at) for at in range(array.type.num_fields)}
     before = {} if known is None else {field.name: field.type for field in known}
-    children = {
-        name: settled(seen.get(name, pa.nulls(len(array))), before.get(name), exact=exact)
-        for name in [*before, *(name for name in seen if name not in before)]
-    }
+    names = dict.fromkeys([*before, *seen])
+    _require_few_keys(len(names))
+    children = {name: settled(seen.get(name, pa.nulls(len(array))), before.get(name), exact=exact) for name in names}
     if not children:  # parquet knows no object without fields
         raise Misfit
     mask = array.is_null() if array.null_count else None

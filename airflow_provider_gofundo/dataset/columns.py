@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -14,12 +14,12 @@ from airflow_provider_gofundo.dataset.arrow import (
     EXACT,
     REFUSED,
     TEXT,
+    Boundless,
     Misfit,
-    doubtful,
     one,
     parse,
     parse_one,
-    read_as,
+    require_few,
     settled,
 )
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoStorageError
@@ -62,19 +62,19 @@ class Columns:
         """Read a block in one go; None where that cannot be done without loss."""
         try:
             table = parse(lines, self._known)
-            if any(
-                doubtful(field.type) and field.type != read_as(self._known.get(field.name)) for field in table.schema
-            ):
-                table = parse(lines, {field.name: field.type for field in table.schema})
             if table.num_rows != count:
                 return None
             found = dict(zip(table.schema.names, map(one, table.columns), strict=True))
-            return {
-                name: self._typed(name, found.get(name, pa.nulls(count)))
-                for name in dict.fromkeys([*self._known, *found])
-            }
+            names = self._names(found)
+            return {name: self._typed(name, found.get(name, pa.nulls(count))) for name in names}
         except (*REFUSED, Misfit, UnicodeDecodeError):
             return None
+
+    def _names(self, found: Iterable[str]) -> Iterable[str]:
+        """All columns: those known so far first."""
+        names = dict.fromkeys([*self._known, *found])
+        require_few(names)
+        return names
 
     def _typed(self, name: str, column: pa.Array, *, exact: bool = False) -> pa.Array:
         column.validate(full=True)  # the reader lets broken UTF-8 pass
@@ -91,18 +91,19 @@ class Columns:
             rows = []
         if len(rows) != count:
             raise GofundoStorageError("A record is not a JSON object and cannot be written as parquet; use ndjson.")
-        names = dict.fromkeys([*self._known, *(name for row in rows for name in row)])
+        names = self._names(name for row in rows for name in row)
         return {name: self._column(name, [row.get(name) for row in rows]) for name in names}
 
     def _column(self, name: str, values: Sequence[msgspec.Raw | None]) -> pa.Array:
         known, declared = self._known.get(name), self._declared.get(name)
-        for guess in (known,) if declared or known is None else (known, None):
+        for guess in (known,) if declared or known in (None, TEXT) else (known, None):
             try:
                 column = parse_one(values, guess)
-                if guess is None:
-                    column = parse_one(values, column.type)
                 return self._typed(name, column, exact=_exact(column, values))
-            except (*REFUSED, Misfit):  # noqa: PERF203  # two turns at most
+            except Boundless as error:  # noqa: PERF203  # two turns at most
+                log.warning("column %s becomes JSON text: it holds %s.", name, error)
+                break
+            except (*REFUSED, Misfit):
                 continue
         if declared not in (None, TEXT):
             raise GofundoConfigError(

@@ -8,7 +8,7 @@ import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -221,6 +221,55 @@ def test_a_record_longer_than_a_block_is_one_block(tmp_path: Path) -> None:
     assert [row["c"] for row in found.rows] == ["a", text, "b"]
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (lambda n: f'{{"{n}":1}}', "more than 200 different keys"),
+        (lambda n: f'[{{"a":{{"{n}":null}}}}]', "more than 200 different keys"),
+        (lambda n: '{"replies":[' * 16 + str(n) + "]}" * 16, "more than 30 levels"),
+        (lambda _: "[" * 300 + "]" * 300, "more than 30 levels"),
+    ],
+)
+def test_what_would_be_a_column_for_every_record_is_json_text(
+    value: Callable[[int], str], why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = [value(n) for n in range(300)]
+
+    found = write(tmp_path, *column(*values), block=100, per_part=100)
+
+    assert found.schemas[-1]["c"] == "string"
+    assert [row["c"] for row in found.rows[200:]] == values[200:]
+    assert caplog.text.count(why) == 1
+
+
+def test_objects_of_ever_new_keys_cost_little_memory(tmp_path: Path) -> None:
+    code = f"""
+import pyarrow
+from tests.dataset.test_parquet import column, write, Path
+write(Path({str(tmp_path)!r}), *column(*(f'{{{{"{{n}}":1}}}}' for n in range(10_000))), at_once=160)
+print(pyarrow.system_memory_pool().max_memory())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert int(ended.stdout) < 20_000_000
+
+
+def test_as_many_keys_as_objects_have_are_columns(tmp_path: Path) -> None:
+    value = json.dumps({f"k{n}": n for n in range(200)})
+
+    found = write(tmp_path, *column(*[value] * 60))
+
+    assert found.rows[59]["c"] == json.loads(value)
+
+
+@pytest.mark.parametrize("block", [50, 5_000])
+def test_records_of_ever_new_fields_are_an_error(block: int, tmp_path: Path) -> None:
+    with pytest.raises(
+        GofundoStorageError, match=r"more than 2,000 different fields, too many for parquet; use ndjson"
+    ):
+        write(tmp_path, *(f'{{"{n}":1}}' for n in range(2_001)), block=block)
+
+
 def test_only_columns_whose_values_come_again_have_a_dictionary(tmp_path: Path) -> None:
     found = write(
         tmp_path,
@@ -261,6 +310,10 @@ WIDENED = [
     (["[]", "[1]", "[1.5]", "[]"], ["list<element: null>", "list<element: int64>", "list<element: double>"],
      [[], [1.0], [1.5], []]),
     (["[null,1]", "[null]", "[null,null,2]"], ["list<element: int64>"], [[None, 1], [None], [None, None, 2]]),
+    (["[null,null]", "[null]", "[1,null]"], ["list<element: null>", "list<element: int64>"],
+     [[None, None], [None], [1, None]]),
+    (['{"a":[null,null]}', '{"a":["x"]}'],
+     ["struct<a: list<element: null>>", "struct<a: list<element: string>>"], [{"a": [None, None]}, {"a": ["x"]}]),
     (['[{"a":1}]', "[]", '[{"b":[2]}]'],
      ["list<element: struct<a: int64>>", "list<element: struct<a: int64, b: list<element: int64>>>"],
      [[{"a": 1, "b": None}], [], [{"a": None, "b": [2]}]]),
