@@ -34,6 +34,7 @@ _ADVICE = {
     405: "The endpoint does not know this method.",
     409: "It conflicts with what the server has.",
     413: "The body is too large for the server.",
+    422: "The server rejects a value, and does not say which; check query_params and json.",
     429: "Too many requests.",
     503: "The server is down for maintenance or overloaded.",
 }

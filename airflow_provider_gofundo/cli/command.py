@@ -73,9 +73,17 @@ def hook_of(conn_id: str) -> GofundoHook:
         if conn_type == GofundoHook.conn_type:
             return GofundoHook(conn_id)
         raise GofundoConfigError(f"Connection '{conn_id}' is of type {conn_type}; its type has to be gofundo.")
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    if variable in os.environ:
+        raise GofundoConfigError(
+            f"Connection '{conn_id}' cannot be read: {variable} is neither JSON nor a URI whose parts are "
+            "percent-encoded."
+        )
     if reason == "AirflowNotFoundException":
         raise GofundoConfigError(
-            f"There is no connection '{conn_id}'; `airflow connections list` shows those there are."
+            f"There is no connection '{conn_id}'; `airflow connections list` shows those of Airflow's database, and "
+            "others are in variables such as "
+            f"{variable}."
         )
     raise GofundoConfigError(
         f"Connection '{conn_id}' cannot be read ({reason}). Is this Airflow's machine, with its AIRFLOW_HOME and "

@@ -111,8 +111,9 @@ def task(
         arguments.append(f"gofundo_conn_id={_quoted(conn_id)}")
     lines = [f"    {argument}," for argument in arguments]
     if sample.paged and "per_page" not in (query_params or {}):
-        where = "in query_params: " if query_params else "query_params="
-        lines.append(f'    # Fewer, larger pages, where the list knows it, {where}{{"per_page": 100}},')
+        where = ", in query_params" if query_params else ""
+        lines.append(f"    # Fewer, larger pages, where the list knows it{where}:")
+        lines.append('    # "per_page": 100,' if query_params else '    # query_params={"per_page": 100},')
     if personal:
         lines.append(f"    # exclude_fields=[{', '.join(map(_quoted, personal))}],")
     imports = [_IMPORT_OPERATOR]

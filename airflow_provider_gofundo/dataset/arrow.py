@@ -135,6 +135,15 @@ def read_as(type_: pa.DataType, *, strict: bool = False) -> pa.DataType | None:
     return type_
 
 
+def as_made(type_: pa.DataType) -> pa.DataType:
+    """Return a type of a file as it is made here: Parquet calls the items of lists otherwise."""
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, as_made(field.type)) for field in type_])
+    if pa.types.is_list(type_):
+        return pa.list_(as_made(type_.value_type))
+    return type_
+
+
 def _doubtful(type_: pa.DataType) -> bool:
     """
     Whether pyarrow, left to choose this type, may have misread values; asked for it, it reads them well.

@@ -20,7 +20,7 @@ from airflow_provider_gofundo.dataset.place import Place, Placed
 from airflow_provider_gofundo.dataset.progress import Progress
 from airflow_provider_gofundo.dataset.recipe import Recipe
 from airflow_provider_gofundo.dataset.writer import DatasetWriter
-from airflow_provider_gofundo.exceptions import GofundoDriftError
+from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError
 from airflow_provider_gofundo.pages.shapes import Page, Step
 from airflow_provider_gofundo.pages.walk import READY, walk, walk_back
 
@@ -108,10 +108,14 @@ class Collector:
                 "changes meanwhile. Name their key with record_key; None where they have none.",
                 self._recipe.endpoint, self._recipe.record_key,
             )  # fmt: skip
-        if not self._once.remembers:
-            in_order = self._once.in_order(keys)
-            if self._recipe.record_key and (self.watch.changed or not in_order):
-                self._remember()
+        in_order = not self._once.remembers and self._once.in_order(keys)
+        if not in_order and self._once.clash(records, keys):
+            raise GofundoConfigError(
+                f"{self._recipe.endpoint}: record_key {self._recipe.record_key} does not tell its records apart: one "
+                "page holds unlike ones that have the same. Name another field, or None."
+            )
+        if not self._once.remembers and self._recipe.record_key and (self.watch.changed or not in_order):
+            self._remember()
         records, keys = records[skip:], keys[skip:]  # those before have been written
         new = self._once.new(records, keys)
         if self.drifted:

@@ -16,6 +16,7 @@ from airflow_provider_gofundo.dataset.arrow import (
     TEXT,
     Boundless,
     Misfit,
+    as_made,
     one,
     parse,
     parse_one,
@@ -38,10 +39,12 @@ class Columns:
     def __init__(self, declared: Mapping[str, pa.DataType]) -> None:
         self._declared = dict(declared)
         self._known: dict[str, pa.DataType] = dict(declared)
+        self.unseen = set(declared)  # declared columns without a value so far
 
     def adopt(self, schema: pa.Schema) -> None:
         """Know the types of a part that was written before, where they are not declared."""
-        self._known = {**dict(zip(schema.names, schema.types, strict=True)), **self._declared}
+        self._known = {**{field.name: as_made(field.type) for field in schema}, **self._declared}
+        self.unseen.clear()  # who knows
 
     def table(self, lines: memoryview, count: int) -> pa.Table:
         """Return a block of so many records with every column known so far, and know its types from now on."""
@@ -56,6 +59,7 @@ class Columns:
                     'Text from the first record on: schema={"%s": "string"}.', name, name,
                 )  # fmt: skip
             self._known[name] = column.type
+        self.unseen -= {name for name in self.unseen if columns[name].null_count < count}
         return pa.table(columns)
 
     def _whole(self, lines: memoryview, count: int) -> dict[str, pa.Array] | None:
@@ -108,7 +112,7 @@ class Columns:
         if declared not in (None, TEXT):
             raise GofundoConfigError(
                 f"column {name}: a value does not fit {declared}, the type that schema gives it; "
-                "nothing was replaced. Give it a wider type, or string."
+                f"nothing was replaced. {_advice(declared)}, or string."
             )
         try:
             column = parse_one([_as_text(value) for value in values], TEXT)
@@ -121,6 +125,16 @@ class Columns:
 
 
 _ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _advice(declared: pa.DataType) -> str:
+    if pa.types.is_timestamp(declared):
+        return "Times with a zone need timestamp[us, tz=UTC], times without one timestamp[us]"
+    if pa.types.is_decimal(declared):
+        return "It may need more digits, as in decimal128(38, 4)"
+    if pa.types.is_integer(declared):
+        return "Fractions need double or a decimal, greater numbers int64"
+    return "Give it another type"
 
 
 def _exact(column: pa.Array, values: Sequence[msgspec.Raw | None]) -> bool:

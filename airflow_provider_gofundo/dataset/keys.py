@@ -195,6 +195,13 @@ class Once:
             self._last = row[-1]
         return True
 
+    def clash(self, records: Sequence[msgspec.Raw], keys: Sequence[int | None]) -> bool:
+        """Whether one page holds unlike records of the same key, which then tells none from others."""
+        if len(set(keys)) == len(keys):
+            return False
+        pairs = {(key, bytes(record)) for key, record in zip(keys, records, strict=True) if key is not None}
+        return len({key for key, _ in pairs}) < len(pairs)
+
     @property
     def order(self) -> tuple[int, int] | None:
         """The first key and the last, None where they were not in order, or are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
@@ -54,6 +54,10 @@ class ParquetFormat:
 
     def adopt(self, file: IO[bytes]) -> None:
         self._columns.adopt(pq.read_schema(file))
+
+    @property
+    def unseen(self) -> Collection[str]:
+        return self._columns.unseen
 
     def keys(self, file: IO[bytes], field: str) -> Iterator[Any]:
         with pq.ParquetFile(file) as part:

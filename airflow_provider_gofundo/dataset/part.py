@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import IO, Any, Literal, Protocol
 
 import msgspec
@@ -72,6 +72,10 @@ class Format(Protocol):
     def adopt(self, file: IO[bytes]) -> None:
         """Take over what a finished part of an earlier try remembers."""
 
+    @property
+    def unseen(self) -> Collection[str]:
+        """Fields that were asked for and have had no value in any record so far."""
+
     def keys(self, file: IO[bytes], field: str) -> Iterator[Any]:
         """Read one top-level field of every record of a finished part; None where it is missing or null."""
 
@@ -103,6 +107,7 @@ class NdjsonFormat:
     """One record a line, as the server wrote it."""
 
     name = "ndjson"
+    unseen = ()
 
     def __init__(self, compression: str) -> None:
         self.compression = compression

@@ -61,6 +61,11 @@ class Recipe:
                 "exclude_fields may not hold the record_key, which tells records apart; pseudonymize it, or name "
                 "another record_key."
             )
+        if hidden := {*self.exclude_fields} & {*(self.schema or ())}:
+            raise GofundoConfigError(
+                f"schema gives a type to {', '.join(sorted(hidden))}, which exclude_fields leaves out; take it out "
+                "of one of them."
+            )
         if self.incremental is not None and not isinstance(self.incremental, Incremental):
             raise GofundoConfigError("incremental must be Incremental(param=…, field=…).")
         if self.incremental and self.incremental.field in (*self.exclude_fields, *self.pseudonymize_fields):

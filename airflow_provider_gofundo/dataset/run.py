@@ -55,9 +55,10 @@ class Run:
         self._watermarks = watermarks
         self.started = datetime.now(timezone.utc)
         self.progress = Progress(recipe.endpoint, client, count=count, clock=clock)
+        self._format = recipe.format()
         self.writer = DatasetWriter(
             path,
-            file_format=recipe.format(),
+            file_format=self._format,
             records_per_part=recipe.records_per_part,
             started=self.started,
         )
@@ -96,12 +97,32 @@ class Run:
         for page, skip in self.resume.pages(lambda step: pages(begin=step or begin)):
             if not self.collector.pages:
                 self.writer.claim(claim or recipe.endpoint)
+                if not claim:
+                    self._tell_of_other_query()
             self.collector.take(page, skip=skip)
             self.resume.save()
+
+    def _tell_of_other_query(self) -> None:
+        """Say so where this replaces what was asked for otherwise, which may be by mistake: it is gone then."""
+        before, now = self.writer.before, encode(self._query)
+        if before and not self._window:
+            was = before.query_params
+            changed = {name for name in {*was, *now} - {"per_page"} if was.get(name) != now.get(name)}
+            if changed:
+                log.warning(
+                    "%s: this replaces a dataset that was pulled with another %s; a path each keeps both.",
+                    self.endpoint, ", ".join(sorted(changed)),
+                )  # fmt: skip
 
     def manifest(self, drift: Drift) -> Manifest:
         """Close the last part, and describe what was done."""
         recipe, collector = self._recipe, self.collector
+        parts = self.writer.finish()
+        if collector.records and self._format.unseen:
+            log.warning(
+                "%s: schema: no record has a value in %s; are they called so, and at the top level?",
+                recipe.endpoint, ", ".join(sorted(self._format.unseen)),
+            )  # fmt: skip
         finished = datetime.now(timezone.utc)
         if collector.watermark and self._window:
             self._reached = collector.watermark.settled(finished)
@@ -125,7 +146,7 @@ class Run:
             incremental=replace(self._window, watermark=shown(self._reached)) if self._window else None,
             excluded=sorted(recipe.exclude_fields),
             pseudonymized=sorted(recipe.pseudonymize_fields),
-            parts=self.writer.finish(),
+            parts=parts,
         )
 
     def settle(self, manifest: Manifest) -> None:

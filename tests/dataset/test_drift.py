@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_gofundo.client.client import GofundoClient
+from airflow_provider_gofundo.dataset.drift import OnDrift
 from airflow_provider_gofundo.dataset.pull import Summary
 from airflow_provider_gofundo.exceptions import GofundoConfigError, GofundoDriftError
 from airflow_provider_gofundo.pages.shapes import Page
@@ -406,13 +407,42 @@ def test_a_server_that_counts_wrong_costs_one_more_walk_each_time(
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
-def test_a_key_that_is_not_unique_is_never_called_complete(
+@pytest.mark.parametrize("on_drift", ["repull", "warn", "fail"])
+def test_a_key_that_does_not_tell_records_apart_replaces_nothing(
+    on_drift: OnDrift, parallel: int, sandbox: Sandbox, client_of: ClientOf, tmp_path: Path
+) -> None:
+    pull_while(sandbox, client_of(sandbox.url), tmp_path, {})
+    before = files(tmp_path)
+
+    with pytest.raises(GofundoConfigError, match="record_key currency does not tell its records apart"):
+        pull_while(
+            sandbox, client_of(sandbox.url), tmp_path, {}, record_key="currency", parallel=parallel, on_drift=on_drift
+        )
+
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_a_key_that_is_not_unique_on_the_list_is_never_called_complete(
     parallel: int, sandbox: Sandbox, client_of: ClientOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pull_while(sandbox, client_of(sandbox.url), tmp_path, {}, record_key="currency", parallel=parallel)
+    pull_while(
+        sandbox, client_of(sandbox.url), tmp_path, {}, query={"per_page": 1}, record_key="currency", parallel=parallel
+    )
 
     assert drift(tmp_path)["complete"] is False
     assert "record_key is not unique" in caplog.text
+
+
+def test_a_record_that_is_twice_on_one_page_is_written_once(
+    replay: Replay, client_of: ClientOf, tmp_path: Path
+) -> None:
+    body = b'{"data": [{"id": 2}, {"id": 2}, {"id": 1}]}'
+    replay.answer(lambda _: Answer(body=body))
+
+    pull(client_of(replay.url), "api/list", lake(tmp_path))
+
+    assert ids(tmp_path) == [2, 1]
 
 
 def test_rows_that_change_places_are_found_again_or_the_dataset_is_not_called_complete(
