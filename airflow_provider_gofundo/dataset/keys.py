@@ -20,6 +20,7 @@ _LAST = _TOP - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}").fullmatch
 _ESCAPED = re.compile(r'["\\\x00-\x1f]').search
 _SPREAD = 0x9E3779B97F4A7C15  # Knuth's multiplier: neighbours land far from each other
+_BITS = 6  # of a spread key: in which of the tables it lies
 
 
 def is_field_name(name: object) -> bool:
@@ -82,34 +83,40 @@ def key_of(value: Any) -> int | None:
 
 
 class KeySet:
-    """A set of keys, in 11 to 16 bytes each: an open-addressing table that is never more than three quarters full."""
+    """
+    A set of keys, in 11 to 16 bytes each: open-addressing tables that are never more than three quarters full.
+
+    There are many, so that one that grows, and is there twice meanwhile, is a small part of them all.
+    """
 
     def __init__(self) -> None:
-        self._slots = _empty(1024)
-        self._used = 0
+        self._tables = [_empty(16) for _ in range(1 << _BITS)]
+        self._used = [0] * len(self._tables)
 
     def __len__(self) -> int:
-        return self._used
+        return sum(self._used)
 
     def __contains__(self, key: int) -> bool:
-        return self._slots[_place(self._slots, key)] == key
+        slots = self._tables[_table(key)]
+        return slots[_place(slots, key)] == key
 
     @property
     def bytes(self) -> int:
         """How much memory its keys take."""
-        return len(self._slots) * self._slots.itemsize
+        return sum(len(slots) * slots.itemsize for slots in self._tables)
 
     def add(self, key: int) -> bool:
         """Put a key in; say whether it is new."""
-        if not _put(self._slots, key):
+        at = _table(key)
+        slots = self._tables[at]
+        if not _put(slots, key):
             return False
-        self._used += 1
-        if 4 * self._used > 3 * len(self._slots):
-            slots = _empty(len(self._slots) * 3 // 2)
-            for old in self._slots:
+        self._used[at] += 1
+        if 4 * self._used[at] > 3 * len(slots):
+            self._tables[at] = _empty(len(slots) * 3 // 2)
+            for old in slots:
                 if old:
-                    _put(slots, old)
-            self._slots = slots
+                    _put(self._tables[at], old)
         return True
 
 
@@ -117,9 +124,14 @@ def _empty(size: int) -> array[int]:
     return array("Q", bytes(8 * size))
 
 
+def _table(key: int) -> int:
+    """In which table a key is, or would be."""
+    return (key * _SPREAD & _MASK) >> (64 - _BITS)
+
+
 def _place(slots: array[int], key: int) -> int:
-    """Where a key is, or would be."""
-    at = ((key * _SPREAD & _MASK) * len(slots)) >> 64
+    """Where in its table a key is, or would be: the bits after those that say in which."""
+    at = ((key * _SPREAD << _BITS & _MASK) * len(slots)) >> 64
     while (found := slots[at]) and found != key:
         at = at + 1 if at + 1 < len(slots) else 0
     return at
@@ -204,10 +216,11 @@ class Once:
 
     @property
     def order(self) -> tuple[int, int] | None:
-        """The first key and the last, None where they were not in order, or are none."""
-        if self.remembers or self._first is None or self._last is None:
+        """The first key and the last, where all are whole numbers in order; else None. Anyone can make a digest."""
+        first, last = self._first, self._last
+        if self.remembers or first is None or last is None or max(first, last) >= _TOP:
             return None
-        return self._first, self._last
+        return first, last
 
     def remember(self, values: Iterable[Any]) -> None:
         """From now on know all keys, and these among them, which are values of the field."""

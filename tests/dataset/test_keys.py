@@ -52,6 +52,23 @@ def test_a_key_takes_16_bytes_at_most() -> None:
         assert number < 1_000 or some.bytes <= 16 * number
 
 
+@pytest.mark.parametrize("start", [1, 2**63])
+def test_what_a_growing_set_has_twice_meanwhile_is_a_small_part_of_it(start: int) -> None:
+    some = KeySet()
+    for number in range(100_000):
+        some.add(start + number)
+
+    assert max(len(table) for table in some._tables) * 8 < some.bytes / 32
+
+
+@pytest.mark.parametrize("keys", [["a", "b"], [1, "b"], [2**63, 2**63 + 1]])
+def test_digests_have_no_order_that_is_told(keys: list[Any]) -> None:
+    once = Once("id")
+    in_order(once, *keys)
+
+    assert once.order is None
+
+
 @pytest.mark.parametrize("value", [0, 1, 17, 2**63 - 2])
 def test_whole_numbers_are_their_own_keys(value: int) -> None:
     assert key_of(value) == value + 1
