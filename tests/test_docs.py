@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_gofundo.form import EXTRA_FIELDS, STANDARD_LABELS
 from airflow_provider_gofundo.sandbox import Sandbox
+from tests.dataset.test_parquet import write
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -173,6 +174,21 @@ def test_the_whole_list_goes_into_duckdb_with_its_types(run: Any, tmp_path: Path
         assert db.sql("select typeof(amount), count(*) from donations group by all").fetchall() == [
             ("DECIMAL(12,2)", 40)
         ]
+
+
+def test_shards_with_columns_of_their_own_are_read_whole(tmp_path: Path) -> None:
+    one = write(tmp_path, '{"id":1,"refund":{"by":"x"},"fee":1}', '{"id":2}')
+    two = write(tmp_path, '{"id":3,"refund":{"at":7},"fee":1.5}', '{"id":4,"late":true}')
+    found: dict[str, Any] = {"files": one.files + two.files}
+
+    exec("import pyarrow.dataset, pyarrow.parquet\n" + block("parquet.md", "schemas ="), found)
+
+    assert found["donations"].to_table().to_pylist() == [
+        {"id": 1, "refund": {"by": "x", "at": None}, "fee": 1.0, "late": None},
+        {"id": 2, "refund": None, "fee": None, "late": None},
+        {"id": 3, "refund": {"by": None, "at": 7}, "fee": 1.5, "late": None},
+        {"id": 4, "refund": None, "fee": None, "late": True},
+    ]
 
 
 def test_changes_are_merged_into_duckdb_as_the_page_says(run: Any, sandbox: Sandbox, tmp_path: Path) -> None:

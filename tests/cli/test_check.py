@@ -28,7 +28,7 @@ def test_a_good_connection_is_told_step_by_step(sandbox: Sandbox, connect: Conne
 @pytest.mark.parametrize(
     ("host", "fields", "step", "says"),
     [
-        (None, {"extra": {"timeout": "soon"}}, "settings", "Timeout must be a number"),
+        (None, {"extra": {"timeout": "tomorrow"}}, "settings", "Timeout must be a number"),
         ("https://nowhere.invalid", {}, "address", "No such host: nowhere.invalid. Check Host"),
         ("http://127.0.0.1:1", {}, "connection", "Check Host and Port"),
         (None, {"password": "wrong"}, "login", "Compare Client ID and Client Secret"),
@@ -54,6 +54,18 @@ def test_a_connection_that_is_not_there_is_told(run: Run) -> None:
 
     assert done.code == 1
     assert "nobody_made_this" in done.lines[-1]
+    assert "AIRFLOW_CONN_NOBODY_MADE_THIS" in done.lines[-1]
+
+
+@pytest.mark.parametrize("value", ['{"conn_type": "gofundo", "password": "x-secret"', "gofundo://:x-secret@[half"])
+def test_a_variable_that_is_no_connection_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_HALF", value)
+
+    done = run("check", "half")
+
+    assert done.code == 1
+    assert "AIRFLOW_CONN_HALF is neither JSON nor a URI" in done.lines[-1]
+    assert "x-secret" not in done.out + done.err
 
 
 def test_a_connection_of_another_type_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

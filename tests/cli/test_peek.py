@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -70,6 +73,18 @@ def test_query_params_are_sent_and_stand_in_the_task(sandbox: Sandbox, run: Run)
 
     assert sandbox.requests[-1].query == {"per_page": "3", "search": "a=b"}
     assert 'query_params={"per_page": "3", "search": "a=b"},' in done.out
+
+
+@pytest.mark.parametrize("query", [[], ["-q", "status=paid"]])
+def test_what_the_task_suggests_can_be_taken_out_of_its_comment(run: Run, query: list[str]) -> None:
+    done = run("peek", "gofundo_default", "api/donations", *query)
+
+    code = done.out.partition("In a DAG")[2].partition("\n")[2]
+    uncommented = re.sub(r"^( +)# (\w+=.+,)$", r"\1\2", code, flags=re.MULTILINE)
+    suggested = ast.unparse(ast.parse(dedent(uncommented)))
+    assert "exclude_fields=[" in suggested
+    assert "incremental=Incremental(" in suggested
+    assert ("query_params={'per_page': 100}" in suggested) == (not query)
 
 
 def test_without_values_no_record_is_printed(run: Run) -> None:

@@ -544,6 +544,20 @@ def test_the_dataset_of_another_list_is_not_replaced(old: Path, client: GofundoC
     assert files(old) == before
 
 
+def test_a_path_that_held_the_list_with_another_query_is_told(
+    client: GofundoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = []
+    for query in (
+        {"status": "paid", "per_page": 3}, {"status": "paid", "per_page": 5}, {"status": "open"}, {"ids[]": [1, 2]}
+    ):  # fmt: skip
+        caplog.clear()
+        pull(client, "api/donations", lake(tmp_path), query_params=query)
+        told += [line.getMessage() for line in caplog.records if "replaces a dataset" in line.getMessage()]
+
+    assert [line.partition("with another ")[2].partition(";")[0] for line in told] == ["status", "ids[], status"]
+
+
 def test_a_full_storage_is_told_as_such(old: Path, client: GofundoClient, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
         def open(self, path: str, mode: str = "rb", **_: Any) -> Any:
