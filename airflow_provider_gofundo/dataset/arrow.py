@@ -20,7 +20,6 @@ EXACT = 2.0**53
 
 REFUSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
-
 # An object of more different keys is a map, and one a column each would cost memory for every key in every record.
 WIDEST = 200
 
@@ -69,7 +68,7 @@ def _read(data: bytes | memoryview, asked: Mapping[str, pa.DataType | None], une
 
 
 def _beginning(data: bytes | memoryview, part: int) -> bytes | memoryview:
-    """The records that lie whole within the first so-manieth part."""
+    """The records that lie whole within its first half, third, quarter, or whatever `part` says."""
     if part == 1:
         return data
     some = bytes(data[: len(data) // part])
