@@ -76,8 +76,8 @@ def hook_of(conn_id: str) -> GofundoHook:
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     if variable in os.environ:
         raise GofundoConfigError(
-            f"Connection '{conn_id}' cannot be read: {variable} is neither JSON nor a URI whose parts are "
-            "percent-encoded."
+            f"Connection '{conn_id}' cannot be read: {variable} holds no connection. It has to be JSON, with "
+            "conn_type and Airflow's other fields in their types, or a URI whose parts are percent-encoded."
         )
     if reason == "AirflowNotFoundException":
         raise GofundoConfigError(

@@ -20,11 +20,10 @@ EXACT = 2.0**53
 
 REFUSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
-# An object of more different keys is a map, and one a column each would cost memory for every key in every record.
-WIDEST = 200
-
-# Levels of objects and lists within each other; Arrow reads no file that has many more.
-DEEPEST = 30
+# What a column may be made of. Each key of an object is a column for all records of a block, those without it too: so
+# many keys, on all levels together; so many values in a block, nulls included; and so many levels of objects and
+# lists, for Arrow reads no file that has many more.
+MOST_KEYS, MOST_VALUES, DEEPEST = 500, 2_000_000, 30
 
 # Different fields of all records.
 MOST_COLUMNS = 2_000
@@ -35,7 +34,7 @@ class Misfit(Exception):
 
 
 class Boundless(Misfit):
-    """Objects of ever new keys, or nested too deeply: no type of theirs is worth having."""
+    """What a column would be made of has no bounds: it is worth no type but text."""
 
 
 def parse(data: bytes | memoryview, types: Mapping[str, pa.DataType]) -> pa.Table:
@@ -47,7 +46,9 @@ def parse(data: bytes | memoryview, types: Mapping[str, pa.DataType]) -> pa.Tabl
     for part in (25, 5, 1):  # so that what is boundless is seen while it is small
         if some := _beginning(data, part):
             table = _read(some, wanted, "infer")
-            _require_bounds(table.schema)
+            require_few(table.schema)
+            for column in table.columns:
+                require_bounds(one(column), part)
     if not any(map(_doubtful, table.schema.types)):
         return table
     return _read(data, {field.name: read_as(field.type, strict=True) for field in table.schema}, "error")
@@ -83,19 +84,25 @@ def require_few(names: Sized) -> None:
         )
 
 
-def _require_bounds(schema: pa.Schema) -> None:
-    require_few(schema)
-    level = schema.types
+def require_bounds(column: pa.Array, part: int = 1) -> None:
+    """Boundless where a column is made of too much; it is of half a block, a third, or whatever `part` says."""
+    level, keys, values = [column], 0, 0
     for _ in range(DEEPEST):
-        _require_few_keys(max((type_.num_fields for type_ in level), default=0))
-        level = [type_.field(at).type for type_ in level for at in range(type_.num_fields)]
+        inner: list[pa.Array] = []
+        for array in level:
+            if pa.types.is_struct(array.type):
+                inner += (array.field(at) for at in range(array.type.num_fields))
+            elif pa.types.is_list(array.type):
+                inner.append(array.values)
+            else:
+                keys, values = keys + 1, values + len(array)
+        if keys + len(inner) > MOST_KEYS:
+            raise Boundless(f"objects of more than {MOST_KEYS} different keys")
+        if values * part > MOST_VALUES:
+            raise Boundless("objects of many different keys, of which each has few")
+        level = inner
     if level:
-        raise Boundless(f"objects and lists nested more than {DEEPEST} levels deep")
-
-
-def _require_few_keys(count: int) -> None:
-    if count > WIDEST:
-        raise Boundless(f"more than {WIDEST} different keys in one object")
+        raise Boundless(f"objects and lists nested {DEEPEST} levels deep")
 
 
 def parse_one(values: Sequence[msgspec.Raw | bytes | None], type_: pa.DataType | None) -> pa.Array:
@@ -193,9 +200,10 @@ def settled(array: pa.Array, known: pa.DataType | None, *, exact: bool) -> pa.Ar
 def _settled_struct(array: pa.StructArray, known: pa.StructType | None, *, exact: bool) -> pa.Array:
     seen = {array.type.field(at).name: array.field(at) for at in range(array.type.num_fields)}
     before = {} if known is None else {field.name: field.type for field in known}
-    names = dict.fromkeys([*before, *seen])
-    _require_few_keys(len(names))
-    children = {name: settled(seen.get(name, pa.nulls(len(array))), before.get(name), exact=exact) for name in names}
+    children = {
+        name: settled(seen.get(name, pa.nulls(len(array))), before.get(name), exact=exact)
+        for name in dict.fromkeys([*before, *seen])
+    }
     if not children:  # parquet knows no object without fields
         raise Misfit
     mask = array.is_null() if array.null_count else None

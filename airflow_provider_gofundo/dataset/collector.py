@@ -109,7 +109,7 @@ class Collector:
                 self._recipe.endpoint, self._recipe.record_key,
             )  # fmt: skip
         in_order = not self._once.remembers and self._once.in_order(keys)
-        if not in_order and self._once.clash(records, keys):
+        if not in_order and self._once.clash(page.records, keys):
             raise GofundoConfigError(
                 f"{self._recipe.endpoint}: record_key {self._recipe.record_key} does not tell its records apart: one "
                 "page holds unlike ones that have the same. Name another field, or None."

@@ -20,6 +20,7 @@ from airflow_provider_gofundo.dataset.arrow import (
     one,
     parse,
     parse_one,
+    require_bounds,
     require_few,
     settled,
 )
@@ -39,6 +40,7 @@ class Columns:
     def __init__(self, declared: Mapping[str, pa.DataType]) -> None:
         self._declared = dict(declared)
         self._known: dict[str, pa.DataType] = dict(declared)
+        self._forced: set[str] = set()  # columns of text in which records have something else
         self.unseen = set(declared)  # declared columns without a value so far
 
     def adopt(self, schema: pa.Schema) -> None:
@@ -48,6 +50,8 @@ class Columns:
 
     def table(self, lines: memoryview, count: int) -> pa.Table:
         """Return a block of so many records with every column known so far, and know its types from now on."""
+        if self._forced:
+            lines = self._with_text(lines, count)
         columns = self._whole(lines, count) or self._apart(lines, count)
         if not columns:
             raise GofundoStorageError("Records without any field cannot be written as parquet; use ndjson.")
@@ -61,6 +65,23 @@ class Columns:
             self._known[name] = column.type
         self.unseen -= {name for name in self.unseen if columns[name].null_count < count}
         return pa.table(columns)
+
+    def _rows(self, lines: memoryview, count: int) -> list[dict[str, msgspec.Raw]]:
+        try:
+            rows = _ROW.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rows = []
+        if len(rows) != count:
+            raise GofundoStorageError("A record is not a JSON object and cannot be written as parquet; use ndjson.")
+        return rows
+
+    def _with_text(self, lines: memoryview, count: int) -> memoryview:
+        """Write records anew, with text in those columns that had to become text: so they can be read whole again."""
+        rows = self._rows(lines, count)
+        for row in rows:
+            for name in self._forced & row.keys():
+                row[name] = msgspec.Raw(_as_text(row[name]))
+        return memoryview(_LINES.encode_lines(rows))
 
     def _whole(self, lines: memoryview, count: int) -> dict[str, pa.Array] | None:
         """Read a block in one go; None where that cannot be done without loss."""
@@ -85,16 +106,13 @@ class Columns:
         declared = self._declared.get(name)
         if declared is not None:
             return column if column.type == declared else column.cast(declared)
-        return settled(column, self._known.get(name), exact=exact)
+        column = settled(column, self._known.get(name), exact=exact)
+        require_bounds(column)
+        return column
 
     def _apart(self, lines: memoryview, count: int) -> dict[str, pa.Array]:
         """Read a block column by column."""
-        try:
-            rows = _ROW.decode_lines(lines)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            rows = []
-        if len(rows) != count:
-            raise GofundoStorageError("A record is not a JSON object and cannot be written as parquet; use ndjson.")
+        rows = self._rows(lines, count)
         names = self._names(name for row in rows for name in row)
         return {name: self._column(name, [row.get(name) for row in rows]) for name in names}
 
@@ -114,8 +132,9 @@ class Columns:
                 f"column {name}: a value does not fit {declared}, the type that schema gives it; "
                 f"nothing was replaced. {_advice(declared)}, or string."
             )
+        self._forced.add(name)
         try:
-            column = parse_one([_as_text(value) for value in values], TEXT)
+            column = parse_one([None if value is None else _as_text(value) for value in values], TEXT)
             column.validate(full=True)
         except (*REFUSED, UnicodeDecodeError):
             pass
@@ -125,6 +144,7 @@ class Columns:
 
 
 _ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LINES = msgspec.json.Encoder()
 
 
 def _advice(declared: pa.DataType) -> str:
@@ -157,9 +177,7 @@ def _exact(column: pa.Array, values: Sequence[msgspec.Raw | None]) -> bool:
     return exact
 
 
-def _as_text(value: msgspec.Raw | None) -> bytes | None:
+def _as_text(value: msgspec.Raw) -> bytes:
     """Return a value as a JSON string: a string as it is, null as null, anything else as the text it was sent as."""
-    if value is None:
-        return None
     plain = bytes(value)
     return plain if plain[:1] in (b'"', b"n") else msgspec.json.encode(plain.decode())

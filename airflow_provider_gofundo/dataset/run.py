@@ -111,7 +111,7 @@ class Run:
             if changed:
                 log.warning(
                     "%s: this replaces a dataset that was pulled with another %s; a path each keeps both.",
-                    self.endpoint, ", ".join(sorted(changed)),
+                    self.endpoint, ", ".join(map(repr, sorted(changed))),
                 )  # fmt: skip
 
     def manifest(self, drift: Drift) -> Manifest:
@@ -121,7 +121,7 @@ class Run:
         if collector.records and self._format.unseen:
             log.warning(
                 "%s: schema: no record has a value in %s; are they called so, and at the top level?",
-                recipe.endpoint, ", ".join(sorted(self._format.unseen)),
+                recipe.endpoint, ", ".join(map(repr, sorted(self._format.unseen))),
             )  # fmt: skip
         finished = datetime.now(timezone.utc)
         if collector.watermark and self._window:

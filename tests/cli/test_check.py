@@ -64,7 +64,7 @@ def test_a_variable_that_is_no_connection_is_told(run: Run, monkeypatch: pytest.
     done = run("check", "half")
 
     assert done.code == 1
-    assert "AIRFLOW_CONN_HALF is neither JSON nor a URI" in done.lines[-1]
+    assert "AIRFLOW_CONN_HALF holds no connection. It has to be JSON" in done.lines[-1]
     assert "x-secret" not in done.out + done.err
 
 

@@ -555,7 +555,10 @@ def test_a_path_that_held_the_list_with_another_query_is_told(
         pull(client, "api/donations", lake(tmp_path), query_params=query)
         told += [line.getMessage() for line in caplog.records if "replaces a dataset" in line.getMessage()]
 
-    assert [line.partition("with another ")[2].partition(";")[0] for line in told] == ["status", "ids[], status"]
+    assert [line.partition("with another ")[2].partition(";")[0] for line in told] == [
+        "'status'",
+        "'ids[]', 'status'",
+    ]
 
 
 def test_a_full_storage_is_told_as_such(old: Path, client: GofundoClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,34 +224,61 @@ def test_a_record_longer_than_a_block_is_one_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (lambda n: f'{{"{n}":1}}', "more than 200 different keys"),
-        (lambda n: f'[{{"a":{{"{n}":null}}}}]', "more than 200 different keys"),
-        (lambda n: '{"replies":[' * 16 + str(n) + "]}" * 16, "more than 30 levels"),
-        (lambda _: "[" * 300 + "]" * 300, "more than 30 levels"),
+        (lambda n: f'{{"{n}":1}}', "500 different keys"),
+        (lambda n: f'[{{"a":{{"{n}":null}}}}]', "500 different keys"),
+        (lambda n: f'{{"c{n % 30}":{{"d{n // 30}":[{n}]}}}}', "500 different keys"),
+        (lambda n: json.dumps([{f"q{n % 190}": at} for at in range(300)]), "many different keys"),
+        (lambda n: '{"replies":[' * 16 + str(n) + "]}" * 16, "30 levels"),
+        (lambda _: "[" * 300 + "]" * 300, "30 levels"),
     ],
 )
-def test_what_would_be_a_column_for_every_record_is_json_text(
+def test_what_would_make_a_column_without_bounds_is_json_text(
     value: Callable[[int], str], why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values = [value(n) for n in range(300)]
+    values = [value(n) for n in range(600)]
 
-    found = write(tmp_path, *column(*values), block=100, per_part=100)
+    found = write(tmp_path, *column(*values), block=200, per_part=200)
 
     assert found.schemas[-1]["c"] == "string"
-    assert [row["c"] for row in found.rows[200:]] == values[200:]
+    assert [row["c"] for row in found.rows[400:]] == values[400:]
     assert caplog.text.count(why) == 1
 
 
-def test_objects_of_ever_new_keys_cost_little_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        """f'{{"{n}":1}}'""",
+        """f'{{"c{n % 150}":{{"d{n // 150}":{n}}}}}'""",
+        """"[" + ",".join(f'{{"q{(n + at) % 190}":{at}}}' for at in range(60)) + "]\"""",
+    ],
+)
+def test_objects_of_ever_new_keys_cost_little_memory(value: str, tmp_path: Path) -> None:
     code = f"""
 import pyarrow
 from tests.dataset.test_parquet import column, write, Path
-write(Path({str(tmp_path)!r}), *column(*(f'{{{{"{{n}}":1}}}}' for n in range(10_000))), at_once=160)
+write(Path({str(tmp_path)!r}), *column(*({value} for n in range(10_000))), at_once=160)
 print(pyarrow.system_memory_pool().max_memory())
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert int(ended.stdout) < 20_000_000
+    assert int(ended.stdout) < 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (['{"a":1}', "[]", "null", '{"b":[2]}'] * 50, ['{"a":1}', "[]", None, '{"b":[2]}'] * 50),
+        (["1234", '"1234 AB"', '"\\u00df"', "1.10"] * 50, ["1234", "1234 AB", "ß", "1.10"] * 50),
+        ([str(HUGE), "1", '{"a":1,"a":2}', None] * 50, [str(HUGE), "1", '{"a":1,"a":2}', None] * 50),
+    ],
+)
+@pytest.mark.parametrize("schema", [None, {"c": "string"}])
+def test_a_column_that_had_to_become_text_stays_so_in_every_block(
+    values: list[str | None], texts: list[str | None], schema: dict[str, str] | None, tmp_path: Path
+) -> None:
+    found = write(tmp_path, *column(*values), block=4, schema=schema)
+
+    assert [row["c"] for row in found.rows] == texts
 
 
 def test_as_many_keys_as_objects_have_are_columns(tmp_path: Path) -> None:
@@ -513,7 +540,7 @@ def test_a_column_that_no_record_has_is_told(
     pull(client, "api/donations", lake(tmp_path), file_format="parquet", schema=schema)
 
     (told,) = [line.getMessage() for line in caplog.records if "schema:" in line.getMessage()]
-    assert "no record has a value in amont, meta.seq;" in told
+    assert "no record has a value in 'amont', 'meta.seq';" in told
     caplog.clear()
     pull(
         client, "api/donations", lake(tmp_path), file_format="parquet", schema=schema, query_params={"status": "none"}
