@@ -309,7 +309,7 @@ def test_a_pull_that_fails_halfway_leaves_the_watermark_and_the_next_one_gets_it
 def test_where_records_may_be_missing_the_watermark_stays_unless_a_warning_is_enough(
     on_drift: str, pulls: Pulls, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("airflow_provider_gofundo.dataset.collector.REPULLS", 0)
+    monkeypatch.setattr("airflow_provider_gofundo.dataset.repair.REPULLS", 0)
     answers = iter(range(1, 1_000))
 
     def hook(_method: str, path: str) -> None:

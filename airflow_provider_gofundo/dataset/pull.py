@@ -72,7 +72,7 @@ def pull(
     """
     with Run(client, recipe, path, checkpoints=checkpoints, watermarks=watermarks, count=count, clock=clock) as run:
         run.walk()
-        drift = run.collector.mend()
+        drift = run.mend()
         manifest = run.manifest(drift)
         run.resume.hold()
         run.writer.publish(manifest)

@@ -19,6 +19,7 @@ from airflow_provider_gofundo.dataset.incremental import Watermark, Watermarks, 
 from airflow_provider_gofundo.dataset.manifest import Directory, Manifest, Window
 from airflow_provider_gofundo.dataset.progress import Count, Progress
 from airflow_provider_gofundo.dataset.recipe import Recipe
+from airflow_provider_gofundo.dataset.repair import Repair
 from airflow_provider_gofundo.dataset.resume import Resume
 from airflow_provider_gofundo.dataset.writer import DatasetWriter
 from airflow_provider_gofundo.exceptions import GofundoConfigError
@@ -72,7 +73,7 @@ class Run:
                 self._query[self._window.param] = self._window.since
             log.info("%s: asks for what changed since %s.", recipe.endpoint, self._window.since or "ever")
         self._reached: str | None = None  # from where the next pull goes on
-        self.collector = Collector(client, recipe, self._query, self.writer, self.progress, watermark)
+        self.collector = Collector(client.settings, recipe, self.writer, self.progress, watermark)
         asked = recipe.fingerprint(client.settings, str(path), self._window and self._window.since, scope)
         self.resume = Resume(checkpoints, asked, self.writer, self.collector, self.started)
 
@@ -101,6 +102,10 @@ class Run:
                     self._tell_of_other_query()
             self.collector.take(page, skip=skip)
             self.resume.save()
+
+    def mend(self) -> Drift:
+        """Find out whether the list changed while it was walked, and walk again if so, as far as that is needed."""
+        return Repair(self._client, self._recipe, self._query, self.collector).mend()
 
     def _tell_of_other_query(self) -> None:
         """Say so where this replaces what was asked for otherwise, which may be by mistake: it is gone then."""

@@ -57,7 +57,7 @@ def pull_shard(
             following=_following(client, recipe, shard, collector),
             order=collector.order,
             # A page range cannot tell a change of the whole list; `publish` can.
-            drift=Drift(seen=collector.drifted, twice=collector.twice) if shard.first_page else collector.mend(),
+            drift=Drift(seen=collector.drifted, twice=collector.twice) if shard.first_page else run.mend(),
             parts=run.writer.finish(),
             records=collector.records,
             pages=collector.pages,
@@ -105,7 +105,7 @@ def publish(
             log.info("%s: %s Pulling it again, whole.", recipe.endpoint, _why(ranges))
             run.writer.spent = {part.name for share in shares for part in share.parts}
             run.walk()
-            drift = run.collector.mend()
+            drift = run.mend()
             manifest = run.manifest(replace(drift, seen=True, repulls=drift.repulls + 1))
         else:
             manifest = _joined(run, path, shards, shares, amiss=amiss)
