@@ -21,9 +21,9 @@ EXACT = 2.0**53
 REFUSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
 # What a column may be made of. Each key of an object is a column for all records of a block, those without it too: so
-# many keys, on all levels together; so many values in a block, nulls included; and so many levels of objects and
-# lists, for Arrow reads no file that has many more.
-MOST_KEYS, MOST_VALUES, DEEPEST = 500, 2_000_000, 30
+# many keys, on all levels together; so many nulls in a block, mostly what nobody sent; and so many levels of objects
+# and lists, for Arrow reads no file that has many more.
+MOST_KEYS, MOST_NULLS, DEEPEST = 500, 2_000_000, 30
 
 # Different fields of all records.
 MOST_COLUMNS = 2_000
@@ -86,7 +86,7 @@ def require_few(names: Sized) -> None:
 
 def require_bounds(column: pa.Array, part: int = 1) -> None:
     """Boundless where a column is made of too much; it is of half a block, a third, or whatever `part` says."""
-    level, keys, values = [column], 0, 0
+    level, keys, nulls = [column], 0, 0
     for _ in range(DEEPEST):
         inner: list[pa.Array] = []
         for array in level:
@@ -95,10 +95,10 @@ def require_bounds(column: pa.Array, part: int = 1) -> None:
             elif pa.types.is_list(array.type):
                 inner.append(array.values)
             else:
-                keys, values = keys + 1, values + len(array)
+                keys, nulls = keys + 1, nulls + array.null_count
         if keys + len(inner) > MOST_KEYS:
             raise Boundless(f"objects of more than {MOST_KEYS} different keys")
-        if values * part > MOST_VALUES:
+        if nulls * part > MOST_NULLS:
             raise Boundless("objects of many different keys, of which each has few")
         level = inner
     if level:

@@ -281,6 +281,15 @@ def test_a_column_that_had_to_become_text_stays_so_in_every_block(
     assert [row["c"] for row in found.rows] == texts
 
 
+def test_one_long_list_is_a_list(tmp_path: Path) -> None:
+    value = "[" + "1," * 2_100_000 + "2]"
+
+    found = write(tmp_path, *column(value, "[3]"))
+
+    assert found.schemas[0]["c"] == "list<element: int64>"
+    assert found.sql("select len(c) from parts order by id") == [(2_100_001,), (1,)]
+
+
 def test_as_many_keys_as_objects_have_are_columns(tmp_path: Path) -> None:
     value = json.dumps({f"k{n}": n for n in range(200)})
 
