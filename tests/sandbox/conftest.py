@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from airflow_provider_gofundo.sandbox import Sandbox, Settings
+from tests.fixtures import until
 
 JSON = {"Accept": "application/json"}
 Pool = Callable[..., Sandbox]
@@ -30,6 +31,8 @@ def pool(_sandboxes: dict[tuple[int, int], Sandbox]) -> Pool:
         if key not in _sandboxes:
             _sandboxes[key] = Sandbox(records=records, league=league).start()
         sandbox = _sandboxes[key]
+        # An answer that a test before did not wait for would be counted in this one.
+        until(lambda: not sandbox.counters.in_flight)
         sandbox.settings.update({**Settings().as_dict(), "league": league})
         sandbox.faults.clear()
         sandbox.before_each(None)
